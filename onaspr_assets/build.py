@@ -1,0 +1,47 @@
+"""The graph, put together in one place; production and tests call the same function."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from onaspr_assets import evaluation, generation, noise, params, pool, reports, retrieval, rewriting
+from onaspr_assets.resources import WorkspaceResource
+
+ASSETS = (
+    pool.pool_manifest,
+    pool.pool_clips,
+    retrieval.caption_embeddings,
+    retrieval.prompts,
+    retrieval.neighbours,
+    noise.inverted_latents,
+    rewriting.rewritten_prompts,
+    *generation.video_assets.values(),
+    evaluation.benchmark_videos,
+    evaluation.reference_features,
+    evaluation.scores,
+    reports.tables,
+    reports.figures,
+    reports.gallery,
+)
+
+
+def build_defs(
+    settings_path: str | Path = "settings.toml", resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """Return all definitions.
+
+    Args:
+        settings_path: The settings file, read when a run or a sensor needs it, not here.
+        resources: Replacements for resources by name; tests hand in fakes.
+    """
+    return dg.Definitions(
+        assets=[*params.param_specs(), *ASSETS],
+        jobs=[params.observe_settings],
+        resources={
+            "workspace": WorkspaceResource(settings_path=str(settings_path)),
+            **(resources or {}),
+        },
+        executor=dg.in_process_executor,
+    )

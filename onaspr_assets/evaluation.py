@@ -1,0 +1,56 @@
+"""The real side, the features of both sides, and the scores."""
+
+import dagster as dg
+
+from onaspr_assets.generation import video_assets
+from onaspr_assets.house import asset
+from onaspr_assets.metadata import materialize_experiment
+from onaspr_assets.params import param
+from onaspr_assets.resources import WorkspaceResource
+
+
+@asset(group="evaluation", kinds={"duckdb"}, deps=[param("evaluation")], by_experiment=True)
+def benchmark_videos(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """The real videos that generated ones are measured against, listed and counted.
+
+    Changes when the benchmark's list or one of its videos changes.
+    """
+    from onaspr_core.evaluation.benchmarks import ingest_benchmark
+
+    return materialize_experiment(context, workspace, ingest_benchmark)
+
+
+@asset(
+    group="evaluation",
+    kinds={"pytorch"},
+    deps=[benchmark_videos, param("evaluation")],
+    by_experiment=True,
+    gpu=True,
+)
+def reference_features(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> dg.MaterializeResult:
+    """Features of the real videos, for the Fréchet distances.
+
+    Changes when a real video, a feature network or the frame sampling changes.
+    """
+    from onaspr_core.evaluation.features import reference_features as stage
+
+    return materialize_experiment(context, workspace, stage)
+
+
+@asset(
+    group="evaluation",
+    kinds={"pytorch", "duckdb"},
+    deps=[*video_assets.values(), reference_features, param("evaluation")],
+    by_experiment=True,
+    gpu=True,
+)
+def scores(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """FID, CLIP-FID, CLIPSIM, FVD and IS of the four variants, with n and the difference to the baseline.
+
+    Changes when any variant's videos, the real side or the feature networks change.
+    """
+    from onaspr_core.evaluation.scores import score_experiment
+
+    return materialize_experiment(context, workspace, score_experiment)

@@ -1,0 +1,48 @@
+"""The four variants, made by one factory, so that the graph shows what each depends on."""
+
+from functools import partial
+
+import dagster as dg
+
+from onaspr_assets.house import asset
+from onaspr_assets.metadata import materialize_experiment
+from onaspr_assets.noise import inverted_latents
+from onaspr_assets.params import param
+from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.retrieval import neighbours, prompts
+from onaspr_assets.rewriting import rewritten_prompts
+
+ALWAYS = (prompts, param("sampling"), param("backbone"))
+NOISE = (neighbours, inverted_latents, param("eta"))
+REWRITING = (rewritten_prompts, param("gamma"))
+
+DESCRIPTIONS = {
+    "baseline": "Videos from random noise and the original prompt. Depends on neither eta nor gamma.",
+    "ona": "Videos from inverted noise mixed with random noise (Eq 4). Changes with eta and the neighbours.",
+    "spr": "Videos whose first steps see the rewritten prompt (Eq 8). Changes with gamma and the rewrites.",
+    "ona_spr": "Videos with mixed noise and hybrid prompts. Changes with eta, gamma and what feeds them.",
+}
+
+
+def video_asset(variant: str) -> dg.AssetsDefinition:
+    """Return the asset of one variant's videos."""
+    deps = ALWAYS + (NOISE if "ona" in variant else ()) + (REWRITING if "spr" in variant else ())
+
+    @asset(
+        name=f"{variant}_videos",
+        description=DESCRIPTIONS[variant],
+        group="generation",
+        kinds={"pytorch", "mp4"},
+        deps=deps,
+        by_experiment=True,
+        gpu=True,
+    )
+    def videos(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+        from onaspr_core.generation import generate_videos
+
+        return materialize_experiment(context, workspace, partial(generate_videos, variant=variant))
+
+    return videos
+
+
+video_assets = {variant: video_asset(variant) for variant in DESCRIPTIONS}

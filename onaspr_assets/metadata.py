@@ -1,0 +1,103 @@
+"""From what a stage did to what Dagster shows, in one form for every asset."""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from onaspr_assets.resources import WorkspaceResource
+from onaspr_core.compute import Outcome
+from onaspr_core.errors import UserError
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+FAILURES_SHOWN = 50
+
+
+def materialize(
+    context: dg.AssetExecutionContext,
+    resource: WorkspaceResource,
+    stage: Callable[[Workspace], Outcome],
+) -> dg.MaterializeResult:
+    """Run a stage that serves every experiment, such as the pool."""
+    return _run(context, resource, stage)
+
+
+def materialize_experiment(
+    context: dg.AssetExecutionContext,
+    resource: WorkspaceResource,
+    stage: Callable[[Workspace, Experiment], Outcome],
+) -> dg.MaterializeResult:
+    """Run a stage for the experiment that is this run's partition."""
+    return _run(context, resource, lambda w: stage(w, w.settings.experiment(context.partition_key)))
+
+
+def _run(
+    context: dg.AssetExecutionContext,
+    resource: WorkspaceResource,
+    stage: Callable[[Workspace], Outcome],
+) -> dg.MaterializeResult:
+    try:
+        workspace = resource.open()
+        loaded_before = workspace.models.loaded
+        outcome = stage(workspace)
+    except UserError as problem:
+        raise dg.Failure(description=str(problem), allow_retries=False) from problem
+    loaded = [name for name in workspace.models.loaded if name not in loaded_before]
+    context.log.info(summary(outcome, loaded))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(outcome.version), metadata=metadata_of(outcome, loaded)
+    )
+
+
+def summary(outcome: Outcome, loaded: list[str]) -> str:
+    """Say in one line what a stage did."""
+    failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
+    models = f"loaded {', '.join(loaded)}" if loaded else "no model loaded"
+    return f"{outcome.total} items: {outcome.computed} computed, {outcome.reused} reused{failed}; {models}"
+
+
+def metadata_of(outcome: Outcome, loaded: list[str]) -> dict[str, Any]:
+    """Return the metadata that every materialization carries, and what this stage adds.
+
+    `seconds_per_item` is 0 when nothing was computed.
+    """
+    seconds = outcome.seconds / outcome.computed if outcome.computed else 0.0
+    metadata: dict[str, Any] = {
+        "items_total": outcome.total,
+        "items_computed": outcome.computed,
+        "items_reused": outcome.reused,
+        "items_failed": len(outcome.failures),
+        "seconds_per_item": round(seconds, 4),
+        "models_loaded": ", ".join(loaded) or "none",
+    }
+    for name, value in outcome.facts.items():
+        metadata[name] = _value(name, value)
+    if outcome.failures:
+        shown = outcome.failures[:FAILURES_SHOWN]
+        lines = [f"| {_cell(failure.item)} | {_cell(failure.reason)} |" for failure in shown]
+        metadata["failures"] = dg.MetadataValue.md("\n".join(["| item | reason |", "|---|---|", *lines]))
+    if outcome.preview is not None:
+        if outcome.preview.markdown:
+            metadata["table"] = dg.MetadataValue.md(outcome.preview.markdown)
+        if outcome.preview.png:
+            picture = base64.b64encode(outcome.preview.png).decode()
+            metadata["picture"] = dg.MetadataValue.md(f"![preview](data:image/png;base64,{picture})")
+    return metadata
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _value(name: str, value: Any) -> Any:
+    if name.endswith("_path"):
+        return dg.MetadataValue.path(str(value))
+    if isinstance(value, Mapping):
+        return dg.MetadataValue.json(dict(value))
+    if isinstance(value, tuple | list):
+        return dg.MetadataValue.json(list(value))
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return value

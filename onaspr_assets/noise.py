@@ -1,0 +1,27 @@
+"""Inverted noise: the neighbours' clips, walked back through the diffusion model."""
+
+import dagster as dg
+
+from onaspr_assets.house import asset
+from onaspr_assets.metadata import materialize_experiment
+from onaspr_assets.params import param
+from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.retrieval import neighbours
+
+
+@asset(
+    group="noise",
+    kinds={"pytorch"},
+    deps=[neighbours, param("inversion"), param("backbone")],
+    by_experiment=True,
+    gpu=True,
+)
+def inverted_latents(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """The noise of each neighbour's clip: DDIM inversion with the empty prompt (Eq 2).
+
+    Changes when a prompt gets another neighbour, or the backbone, the step count or the inversion changes.
+    It does not depend on eta.
+    """
+    from onaspr_core.inversion import invert_clips
+
+    return materialize_experiment(context, workspace, invert_clips)

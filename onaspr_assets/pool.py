@@ -1,0 +1,30 @@
+"""The pool: captioned videos, listed, cut into clips and packed."""
+
+import dagster as dg
+
+from onaspr_assets.house import asset
+from onaspr_assets.metadata import materialize
+from onaspr_assets.params import param
+from onaspr_assets.resources import WorkspaceResource
+
+
+@asset(group="pool", kinds={"duckdb"}, deps=[param("pool")])
+def pool_manifest(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """Every captioned video of every pool, with its rank and content hash.
+
+    Changes when a pool's settings, its source list or a source file change.
+    """
+    from onaspr_core.pool.manifest import build_manifest
+
+    return materialize(context, workspace, build_manifest)
+
+
+@asset(group="pool", kinds={"mp4", "webdataset"}, deps=[pool_manifest])
+def pool_clips(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """Clips of the pools' videos: square, resized, every n-th frame, packed into WebDataset shards.
+
+    Changes when the manifest gains or loses a video, or a video's bytes or the way clips are cut change.
+    """
+    from onaspr_core.pool.clips import make_clips
+
+    return materialize(context, workspace, make_clips)

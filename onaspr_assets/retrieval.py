@@ -1,0 +1,49 @@
+"""Captions to vectors, prompts, and the neighbours that both ONA and SPR draw from."""
+
+import dagster as dg
+
+from onaspr_assets.house import asset
+from onaspr_assets.metadata import materialize, materialize_experiment
+from onaspr_assets.params import param
+from onaspr_assets.pool import pool_clips
+from onaspr_assets.resources import WorkspaceResource
+
+
+@asset(group="retrieval", kinds={"sentencetransformers", "lancedb"}, deps=[pool_clips, param("embedding")])
+def caption_embeddings(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> dg.MaterializeResult:
+    """The captions of all pool clips and their sentence embeddings, in one LanceDB table.
+
+    Changes when a caption comes, goes or is reworded, or when the embedding model changes.
+    """
+    from onaspr_core.retrieval.index import embed_captions
+
+    return materialize(context, workspace, embed_captions)
+
+
+@asset(group="retrieval", kinds={"duckdb"}, deps=[param("prompts")], by_experiment=True)
+def prompts(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """The prompts that the experiment generates videos for.
+
+    Changes when the prompt file or the number of prompts taken from it changes.
+    """
+    from onaspr_core.prompts import ingest_prompts
+
+    return materialize_experiment(context, workspace, ingest_prompts)
+
+
+@asset(
+    group="retrieval",
+    kinds={"sentencetransformers", "duckdb"},
+    deps=[caption_embeddings, prompts, param("references")],
+    by_experiment=True,
+)
+def neighbours(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    """For each prompt the clips with the most similar captions: neighbour (Eq 3) and references (Eq 6).
+
+    Changes when a prompt changes, or when the pool holds a caption that is nearer than those before.
+    """
+    from onaspr_core.retrieval.neighbours import find_neighbours
+
+    return materialize_experiment(context, workspace, find_neighbours)

@@ -1,0 +1,28 @@
+"""Rewritten prompts: what a language model makes of a prompt and its references."""
+
+import dagster as dg
+
+from onaspr_assets.house import asset
+from onaspr_assets.metadata import materialize_experiment
+from onaspr_assets.params import param
+from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.retrieval import neighbours
+
+
+@asset(
+    group="rewriting",
+    kinds={"openai"},
+    deps=[neighbours, param("references"), param("rewriter")],
+    by_experiment=True,
+)
+def rewritten_prompts(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> dg.MaterializeResult:
+    """Each prompt enriched by a language model that sees similar captions (Eq 7), or the prompt itself.
+
+    Changes when a prompt's references, their number, the language model or its guard change. A rewrite that
+    breaks the guard's rules is replaced by the original prompt, and the reason is counted.
+    """
+    from onaspr_core.rewriting.stage import rewrite_prompts
+
+    return materialize_experiment(context, workspace, rewrite_prompts)

@@ -1,0 +1,190 @@
+"""Content keys, and the content-addressed store that every stage writes its items to.
+
+An item is a payload (video, latent, features …) and a record that says what it was made from. Its key is
+the hash of everything that determines it, so an item that exists never has to be made again.
+"""
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import numpy as np
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from onaspr_core.errors import UserError
+
+RECORD_SUFFIX = ".record.json"
+
+
+def canonical_json(value: Any) -> str:
+    """Write a value so that equal values give equal text.
+
+    Mappings are sorted by key, tuples are lists, 0.30 is 0.3, 1.0 is 1, -0.0 is 0, and an infinite
+    number is the text "inf".
+
+    Raises:
+        ValueError: for NaN.
+        TypeError: for anything JSON has no form for.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(inner) for inner in value]
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise ValueError("NaN has no place in a content key")
+        if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+        return int(value) if value.is_integer() else value
+    return value
+
+
+def content_key(kind: str, **inputs: Any) -> str:
+    """Return the content key of an item: 40 hexadecimal digits.
+
+    Args:
+        kind: What the item is, such as "video".
+        inputs: Everything that determines it.
+    """
+    return hashlib.sha256(f"{kind}\n{canonical_json(inputs)}".encode()).hexdigest()[:40]
+
+
+class ArtifactStore:
+    """Items by kind and content key, on any fsspec URL.
+
+    A payload is written under a temporary name and moved; its record follows, and an item exists once its
+    record does. A process killed at any moment leaves either the whole item or nothing that is read.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Name the store: a folder, or any URL that fsspec opens. Nothing is made before the first write."""
+        self._filesystem, root = fsspec.core.url_to_fs(url)
+        self._root = PurePosixPath(root)
+        self._local = "file" in (
+            (self._filesystem.protocol,)
+            if isinstance(self._filesystem.protocol, str)
+            else self._filesystem.protocol
+        )
+
+    def has(self, kind: str, key: str) -> bool:
+        """Say whether an item exists."""
+        return bool(self._filesystem.exists(self._record_path(kind, key)))
+
+    def existing(self, kind: str, keys: Sequence[str]) -> set[str]:
+        """Return those of the keys that exist; one listing per first two digits, not one call per key."""
+        found: set[str] = set()
+        for prefix in {key[:2] for key in keys}:
+            folder = str(self._root / kind / prefix)
+            names = self._filesystem.ls(folder, detail=False) if self._filesystem.exists(folder) else []
+            found.update(
+                PurePosixPath(name).name.removesuffix(RECORD_SUFFIX)
+                for name in names
+                if str(name).endswith(RECORD_SUFFIX)
+            )
+        return found.intersection(keys)
+
+    def url(self, kind: str, key: str) -> str:
+        """Return where an item's payload lies."""
+        return self._payload_path(kind, key, self.record(kind, key))
+
+    def record(self, kind: str, key: str) -> dict[str, Any]:
+        """Return what an item was made from, with its size, checksum and suffix.
+
+        Raises:
+            UserError: when there is no such item.
+        """
+        path = self._record_path(kind, key)
+        if not self._filesystem.exists(path):
+            raise UserError(
+                f"{kind} {key} is not in the store {self._root}; materialize the asset that makes it"
+            )
+        record: dict[str, Any] = json.loads(self._filesystem.cat_file(path))
+        return record
+
+    def write(self, kind: str, key: str, suffix: str, data: bytes, record: Mapping[str, Any]) -> None:
+        """Store an item.
+
+        Args:
+            kind: What the item is.
+            key: Its content key.
+            suffix: The payload's file suffix, such as ".mp4".
+            data: The payload.
+            record: What it was made from; JSON values.
+        """
+        full = {
+            **record,
+            "suffix": suffix,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        self._put(str(self._stem(kind, key)) + suffix, data)
+        self._put(self._record_path(kind, key), json.dumps(full, indent=1, ensure_ascii=False).encode())
+
+    def read(self, kind: str, key: str) -> bytes:
+        """Return an item's payload.
+
+        Raises:
+            UserError: when there is no such item, or its bytes are not those that were written.
+        """
+        record = self.record(kind, key)
+        path = self._payload_path(kind, key, record)
+        data: bytes = self._filesystem.cat_file(path) if self._filesystem.exists(path) else b""
+        if hashlib.sha256(data).hexdigest() != record["sha256"]:
+            raise UserError(
+                f"{path} is damaged or missing; delete {self._record_path(kind, key)} to have it made again"
+            )
+        return data
+
+    def write_tensors(
+        self, kind: str, key: str, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]
+    ) -> None:
+        """Store named arrays as safetensors."""
+        self.write(kind, key, ".safetensors", save_safetensors(dict(tensors)), record)
+
+    def read_tensors(self, kind: str, key: str) -> dict[str, np.ndarray]:
+        """Return the named arrays of an item that `write_tensors` stored."""
+        return dict(load_safetensors(self.read(kind, key)))
+
+    def write_json(self, kind: str, key: str, value: Any, record: Mapping[str, Any]) -> None:
+        """Store a JSON value."""
+        self.write(kind, key, ".json", json.dumps(value, indent=1, ensure_ascii=False).encode(), record)
+
+    def read_json(self, kind: str, key: str) -> Any:
+        """Return the value that `write_json` stored."""
+        return json.loads(self.read(kind, key))
+
+    def _stem(self, kind: str, key: str) -> PurePosixPath:
+        return self._root / kind / key[:2] / key
+
+    def _record_path(self, kind: str, key: str) -> str:
+        return f"{self._stem(kind, key)}{RECORD_SUFFIX}"
+
+    def _payload_path(self, kind: str, key: str, record: Mapping[str, Any]) -> str:
+        return f"{self._stem(kind, key)}{record['suffix']}"
+
+    def _put(self, path: str, data: bytes) -> None:
+        if not self._local:
+            self._filesystem.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)

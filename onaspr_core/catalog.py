@@ -1,0 +1,65 @@
+"""The catalog: rows that are queried (manifest, prompts, neighbours, scores), in one DuckDB file.
+
+DuckDB lets one process hold a file for writing. Connections here are therefore short, and opening one
+waits while another process has the file. Each room keeps its own tables; this module knows none of them.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from onaspr_core.errors import UserError
+
+
+class Catalog:
+    """A DuckDB file that several processes use in turn."""
+
+    def __init__(self, path: str | Path, wait_seconds: float = 120.0) -> None:
+        """Name the file; nothing is opened or made before the first use.
+
+        Args:
+            path: The DuckDB file. Its folder is made when it is first written.
+            wait_seconds: How long to wait for another process to let go of the file.
+        """
+        self.path = Path(path)
+        self.wait_seconds = wait_seconds
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection inside one transaction: committed at the end, rolled back on an error."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connect(read_only=False)
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection for queries; on a catalog that does not exist yet, an empty one."""
+        connection = self._connect(read_only=True) if self.path.exists() else duckdb.connect(":memory:")
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self.wait_seconds
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except (duckdb.IOException, duckdb.ConnectionException) as problem:
+                if "lock" not in str(problem).lower() and "different configuration" not in str(problem):
+                    raise UserError(f"catalog {self.path} cannot be opened: {problem}") from problem
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"catalog {self.path} is held by another process since {self.wait_seconds:.0f} s; "
+                        f"end that process or wait for it: {problem}"
+                    ) from problem
+                time.sleep(random.uniform(0.02, 0.2))

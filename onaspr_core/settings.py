@@ -1,0 +1,288 @@
+"""What the user turns: typed settings, read from one TOML file.
+
+Every mistake in the file is reported at once, with its key and what is allowed. What the settings mean for
+the method is said in the modules that use them; nothing is computed here.
+"""
+
+import math
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from onaspr_core.artifacts import content_key
+from onaspr_core.errors import UserError
+from onaspr_core.paths import resolve
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME_RULE = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _not_nan(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("must be a number, not NaN; allowed is 0 … inf")
+    return value
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1), AfterValidator(_finite)]
+Positive = Annotated[float, Field(gt=0), AfterValidator(_finite)]
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are refused and nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def fingerprint(self) -> str:
+        """Return the hash of the parsed values: 0.30 is 0.3, and the order of keys means nothing."""
+        return content_key(type(self).__name__, **self.model_dump())
+
+
+class StoreSettings(Section):
+    """Where everything that is made is kept."""
+
+    root: str = "data/store"
+
+
+class EmbeddingSettings(Section):
+    """The Sentence-BERT model that captions and prompts are compared with (Eq 3, Eq 6)."""
+
+    model: str = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+    batch_size: Count = 64
+
+
+class ClipSettings(Section):
+    """How a pool clip is cut from its source video."""
+
+    resolution: Annotated[int, Field(ge=8, multiple_of=2)] = 256
+    frame_stride: Count = 8
+    max_frames: Count | None = 16
+    fps: Positive = 8.0
+    crf: Annotated[int, Field(ge=0, le=51)] = 18
+
+
+class PoolSettings(Section):
+    """A candidate pool of captioned videos: `size` is the paper's N."""
+
+    format: Literal["webvid", "folder"]
+    path: str
+    videos: str
+    size: Count | None = 100_000
+    seed: int = 0
+    max_failed_share: Fraction = 0.1
+    clip: ClipSettings = ClipSettings()
+
+
+class BackboneSettings(Section):
+    """A text-to-video diffusion model: which family, from where, at what shape."""
+
+    family: Literal["modelscope"]
+    path: str
+    frames: Count = 16
+    height: Annotated[int, Field(ge=8, multiple_of=8)] = 256
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 256
+    fps: Positive = 8.0
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    device: str = "auto"
+
+
+class ReferenceSettings(Section):
+    """How many similar captions the language model sees (the paper's k)."""
+
+    k: Annotated[int, Field(ge=0)] = 5
+
+
+class RewriterSettings(Section):
+    """The language model that enriches prompts (Eq 7) and the guard that keeps it honest."""
+
+    model: str = "smollm2-135m-instruct"
+    one_shot: bool = True
+    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_finite)] = 0.0
+    seed: int = 0
+    max_words: Count = 20
+    minimum_similarity: Fraction = 0.6
+    retries: Annotated[int, Field(ge=0)] = 1
+    timeout_seconds: Positive = 60.0
+
+
+class SamplingSettings(Section):
+    """DDIM steps (the paper's T), classifier-free guidance, and how many videos go through at once."""
+
+    steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    guidance_scale: Annotated[float, Field(ge=1), AfterValidator(_finite)] = 9.0
+    batch_size: Count = 1
+
+
+class InversionSettings(Section):
+    """DDIM inversion (Eq 2). Steps are those of sampling: both walk one grid."""
+
+    fixed_point_iterations: Annotated[int, Field(ge=0)] = 0
+    scope: Literal["prompts", "pool"] = "prompts"
+    measure_round_trip: bool = True
+    batch_size: Count = 1
+
+
+class BenchmarkSettings(Section):
+    """The real side of an evaluation: videos that scores are measured against."""
+
+    format: Literal["webvid"] = "webvid"
+    path: str
+    videos: str
+
+
+class FeatureSettings(Section):
+    """The networks that metrics are computed on, each a folder or hub id, and the name they are shown by."""
+
+    label: str
+    image_classifier: str
+    image_text: str
+    video_classifier: str
+
+
+class EvaluationSettings(Section):
+    """What is measured, on which features, with how much resampling."""
+
+    features: FeatureSettings
+    benchmark: BenchmarkSettings | None = None
+    inception_splits: Count = 10
+    bootstrap_samples: Count = 2000
+    seed: int = 0
+    batch_size: Count = 16
+
+
+class Experiment(Section):
+    """One named combination of pool, prompts and backbone with its own eta and gamma.
+
+    `name` is the table's name in the file: `[experiments.NAME]`.
+    """
+
+    name: str
+    pool: Name
+    backbone: Name
+    prompts: str
+    prompt_limit: Count | None = None
+    seed: int = 0
+    eta: Annotated[float, Field(ge=0), AfterValidator(_not_nan)]
+    gamma: Annotated[float, Field(ge=0, le=1), AfterValidator(_not_nan)]
+    references: ReferenceSettings = ReferenceSettings()
+    rewriter: RewriterSettings = RewriterSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    inversion: InversionSettings = InversionSettings()
+    evaluation: EvaluationSettings
+
+
+class Settings(Section):
+    """The whole file. Use `load_settings` to read one."""
+
+    base: Path
+    store: StoreSettings = StoreSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    pools: dict[Name, PoolSettings]
+    backbones: dict[Name, BackboneSettings]
+    experiments: dict[Name, Experiment]
+
+    def experiment(self, name: str) -> Experiment:
+        """Return an experiment by name.
+
+        Raises:
+            UserError: when the file has none of that name.
+        """
+        if name not in self.experiments:
+            raise UserError(f"there is no experiment {name!r} in the settings; {_allowed(self.experiments)}")
+        return self.experiments[name]
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Read and check a settings file; relative paths in it start from its folder.
+
+    Raises:
+        UserError: one error that lists every mistake, each with its key and what is allowed.
+    """
+    file = Path(path)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UserError(f"settings file {file} cannot be read: {problem.strerror or problem}") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UserError(f"settings file {file} is not valid TOML: {problem}") from problem
+    base = file.resolve().parent
+    for name, experiment in _tables(values, "experiments"):
+        experiment["name"] = name
+    mistakes = _unknown_names(values) + _missing_files(values, base)
+    try:
+        settings = Settings.model_validate({**values, "base": base})
+    except ValidationError as problem:
+        mistakes = _field_mistakes(problem) + mistakes
+    if mistakes:
+        lines = "\n".join(f"  - {line}" for line in mistakes)
+        raise UserError(f"settings file {file} has {len(mistakes)} mistake(s):\n{lines}")
+    return settings
+
+
+def _tables(values: dict[str, Any], section: str) -> list[tuple[str, dict[str, Any]]]:
+    """The named tables of a section as they stand in the file, whatever else is wrong with it."""
+    tables = values.get(section)
+    return [(n, t) for n, t in tables.items() if isinstance(t, dict)] if isinstance(tables, dict) else []
+
+
+def _allowed(names: Iterable[str]) -> str:
+    return f"allowed: {', '.join(sorted(names)) or 'none is defined'}"
+
+
+def _field_mistakes(problem: ValidationError) -> list[str]:
+    lines = []
+    for error in problem.errors():
+        key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        if error["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key; remove it or correct its spelling")
+        elif error["type"] == "string_pattern_mismatch":
+            lines.append(f"{key}: {error['input']!r} is not a name; allowed: {NAME_RULE}")
+        elif error["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            told = error["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {told[0].lower()}{told[1:]}, got {error['input']!r}")
+    return list(dict.fromkeys(lines))
+
+
+def _unknown_names(values: dict[str, Any]) -> list[str]:
+    mistakes = []
+    for name, experiment in _tables(values, "experiments"):
+        for key, section in (("pool", "pools"), ("backbone", "backbones")):
+            known = [known for known, _ in _tables(values, section)]
+            chosen = experiment.get(key)
+            if isinstance(chosen, str) and chosen not in known:
+                mistakes.append(f"experiments.{name}.{key}: unknown {key} {chosen!r}; {_allowed(known)}")
+    return mistakes
+
+
+def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
+    named: list[tuple[str, Any]] = []
+    for name, pool in _tables(values, "pools"):
+        named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos")]
+    for name, experiment in _tables(values, "experiments"):
+        named.append((f"experiments.{name}.prompts", experiment.get("prompts")))
+        for _, benchmark in [t for t in _tables(experiment, "evaluation") if t[0] == "benchmark"]:
+            where = f"experiments.{name}.evaluation.benchmark"
+            named += [(f"{where}.{key}", benchmark.get(key)) for key in ("path", "videos")]
+    return [line for key, path in named if isinstance(path, str) and (line := _missing_file(key, path, base))]
+
+
+def _missing_file(key: str, path: str, base: Path) -> str:
+    try:
+        found = resolve(path, base)
+    except UserError as problem:
+        return f"{key}: {problem}"
+    if "://" in found or Path(found).exists():
+        return ""
+    return f"{key}: {path!r} does not exist (looked for {found})"

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+SETTINGS = """
+[store]
+root = "store"
+[pools.p]
+format = "webvid"
+path = "pool.csv"
+videos = "."
+[backbones.b]
+family = "modelscope"
+path = "weights"
+[experiments.one]
+pool = "p"
+backbone = "b"
+prompts = "prompts.txt"
+eta = 0.5
+gamma = 0.2
+evaluation.features = { label = "x", image_classifier = "a", image_text = "b", video_classifier = "c" }
+[experiments.two]
+pool = "p"
+backbone = "b"
+prompts = "prompts.txt"
+eta = 1.0
+gamma = 0.2
+evaluation.features = { label = "x", image_classifier = "a", image_text = "b", video_classifier = "c" }
+"""
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> Path:
+    """A settings file with two experiments, and the files it names."""
+    (tmp_path / "pool.csv").touch()
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    file = tmp_path / "settings.toml"
+    file.write_text(SETTINGS)
+    return file

@@ -1,0 +1,115 @@
+import dagster as dg
+import pytest
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+
+from onaspr_assets.build import build_defs
+
+EXPERIMENT_ASSETS = {
+    "prompts",
+    "neighbours",
+    "inverted_latents",
+    "rewritten_prompts",
+    "baseline_videos",
+    "ona_videos",
+    "spr_videos",
+    "ona_spr_videos",
+    "benchmark_videos",
+    "reference_features",
+    "scores",
+    "tables",
+    "figures",
+    "gallery",
+}
+SHARED_ASSETS = {"pool_manifest", "pool_clips", "caption_embeddings"}
+OF_EACH_EXPERIMENT = {
+    "backbone",
+    "eta",
+    "evaluation",
+    "gamma",
+    "inversion",
+    "prompts",
+    "references",
+    "rewriter",
+    "sampling",
+}
+    "eta",
+    "gamma",
+    "prompts",
+    "references",
+    "rewriter",
+    "sampling",
+    "inversion",
+    "backbone",
+    "evaluation",
+]
+
+
+@pytest.fixture(scope="module")
+def graph() -> AssetGraph:
+    return build_defs().resolve_asset_graph()
+
+
+def downstream(graph: AssetGraph, *path: str) -> set[str]:
+    """All assets that a change of one asset can reach."""
+    reached: set[dg.AssetKey] = set()
+    fresh = {dg.AssetKey(list(path))}
+    while fresh:
+        fresh = {child for key in fresh for child in graph.get(key).child_keys} - reached
+        reached |= fresh
+    return {key.to_user_string() for key in reached}
+
+
+def test_every_asset_of_the_house_is_there(graph: AssetGraph) -> None:
+    made = {key.to_user_string() for key in graph.materializable_asset_keys}
+    assert made == EXPERIMENT_ASSETS | SHARED_ASSETS
+
+
+def test_experiments_are_the_one_partition_dimension(graph: AssetGraph) -> None:
+    for name in EXPERIMENT_ASSETS:
+        partitions = graph.get(dg.AssetKey(name)).partitions_def
+        assert isinstance(partitions, dg.DynamicPartitionsDefinition)
+        assert partitions.name == "experiments"
+    for name in SHARED_ASSETS:
+        assert graph.get(dg.AssetKey(name)).partitions_def is None
+
+
+def test_eta_reaches_the_two_variants_with_inverted_noise_and_what_shows_them(graph: AssetGraph) -> None:
+    shown = {"scores", "tables", "figures", "gallery"}
+    assert downstream(graph, "params", "eta") == {"ona_videos", "ona_spr_videos"} | shown
+    assert downstream(graph, "params", "gamma") == {"spr_videos", "ona_spr_videos"} | shown
+
+
+def test_the_baseline_depends_on_neither_eta_nor_gamma_nor_the_pool(graph: AssetGraph) -> None:
+    for source in (["params", "eta"], ["params", "gamma"], ["params", "pool"], ["neighbours"]):
+        assert "baseline_videos" not in downstream(graph, *source)
+
+
+def test_the_pool_reaches_what_is_drawn_from_it_and_not_the_prompts(graph: AssetGraph) -> None:
+    reached = downstream(graph, "params", "pool")
+    assert {
+        "pool_clips",
+        "caption_embeddings",
+        "neighbours",
+        "inverted_latents",
+        "rewritten_prompts",
+    } <= reached
+    assert not reached & {"prompts", "benchmark_videos", "reference_features"}
+
+
+def test_every_setting_is_an_asset_that_something_depends_on(graph: AssetGraph) -> None:
+    for name in {"pool", "embedding"} | OF_EACH_EXPERIMENT:
+        assert downstream(graph, "params", name), name
+
+
+def test_every_asset_has_group_kinds_owner_and_says_why_it_changes(graph: AssetGraph) -> None:
+    for name in EXPERIMENT_ASSETS | SHARED_ASSETS:
+        node = graph.get(dg.AssetKey(name))
+        assert node.group_name != "default", name
+        assert node.kinds, name
+        assert node.owners, name
+        assert any(word in (node.description or "") for word in ("Changes", "Depends")), name
+
+
+def test_steps_that_want_the_gpu_wait_for_it(graph: AssetGraph) -> None:
+    for name in ("inverted_latents", "baseline_videos", "ona_spr_videos", "reference_features", "scores"):
+        assert graph.get(dg.AssetKey(name)).pools == {"gpu"}

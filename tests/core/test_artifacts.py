@@ -1,0 +1,106 @@
+import json
+import math
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onaspr_core.artifacts import ArtifactStore, canonical_json, content_key
+from onaspr_core.errors import UserError
+
+
+def test_a_key_depends_on_values_and_not_on_their_spelling() -> None:
+    assert content_key("video", eta=0.30, steps=50) == content_key("video", steps=50.0, eta=0.3)
+    assert content_key("video", eta=0.3) != content_key("video", eta=0.31)
+    assert content_key("video", eta=0.3) != content_key("latent", eta=0.3)
+    assert content_key("x", a=-0.0) == content_key("x", a=0)
+    assert content_key("x", a=1) != content_key("x", a=True)
+
+
+def test_infinity_has_a_key_and_nan_has_none() -> None:
+    assert canonical_json({"eta": math.inf}) == '{"eta":"inf"}'
+    with pytest.raises(ValueError, match="NaN"):
+        content_key("video", eta=math.nan)
+
+
+def test_an_item_reads_back_with_what_it_was_made_from(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    key = content_key("video", a=1)
+    assert not store.has("video", key)
+    store.write("video", key, ".mp4", b"frames", {"eta": 0.5})
+    assert store.read("video", key) == b"frames"
+    record = store.record("video", key)
+    assert (record["eta"], record["bytes"], record["suffix"]) == (0.5, 6, ".mp4")
+    assert Path(store.url("video", key)).read_bytes() == b"frames"
+
+
+def test_arrays_and_json_read_back_exactly(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    array = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float16)
+    store.write_tensors("latent", "ab" * 20, {"noise": array}, {})
+    assert np.array_equal(store.read_tensors("latent", "ab" * 20)["noise"], array)
+    store.write_json("rewrite", "cd" * 20, {"text": "naïve"}, {})
+    assert store.read_json("rewrite", "cd" * 20) == {"text": "naïve"}
+
+
+def test_existing_lists_what_is_there_and_nothing_else(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    keys = [content_key("x", n=n) for n in range(20)]
+    for key in keys[:7]:
+        store.write("x", key, ".bin", b"1", {})
+    assert store.existing("x", keys) == set(keys[:7])
+    assert store.existing("y", keys) == set()
+
+
+def test_a_payload_without_its_record_does_not_exist(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    key = content_key("x", n=0)
+    store.write("x", key, ".bin", b"1", {})
+    next(tmp_path.rglob("*.record.json")).unlink()
+    assert not store.has("x", key)
+    with pytest.raises(UserError, match="not in the store"):
+        store.read("x", key)
+
+
+def test_damaged_bytes_are_found_when_read_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    store.write("x", "ef" * 20, ".bin", b"12345", {})
+    next(tmp_path.rglob("*.bin")).write_bytes(b"12x45")
+    with pytest.raises(UserError, match=r"damaged or missing; delete .*record\.json"):
+        store.read("x", "ef" * 20)
+
+
+def test_a_memory_filesystem_serves_as_a_store_too() -> None:
+    store = ArtifactStore("memory://store-test")
+    store.write("x", "aa" * 20, ".bin", b"1", {"n": 1})
+    assert store.existing("x", ["aa" * 20, "bb" * 20]) == {"aa" * 20}
+    assert store.read("x", "aa" * 20) == b"1"
+
+
+def write_for_ever(folder: str) -> None:
+    store = ArtifactStore(folder)
+    number = 0
+    while True:
+        store.write("x", content_key("x", n=number), ".bin", os.urandom(200_000), {"n": number})
+        number += 1
+
+
+def test_a_killed_writer_leaves_whole_items_only(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=write_for_ever, args=(str(tmp_path),))
+    process.start()
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.rglob("*.record.json"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    store = ArtifactStore(str(tmp_path))
+    records = list(tmp_path.rglob("*.record.json"))
+    assert len(records) >= 5
+    for record in records:
+        number = json.loads(record.read_text())["n"]
+        assert len(store.read("x", content_key("x", n=number))) == 200_000

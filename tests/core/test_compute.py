@@ -1,0 +1,130 @@
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from onaspr_core.compute import Failure, Maker, Outcome, row_outcome, run_items
+
+
+class Kitchen:
+    """Makes items into a set and remembers what it was asked."""
+
+    def __init__(self, bad: frozenset[str] = frozenset()) -> None:
+        self.made: set[str] = set()
+        self.batches: list[list[str]] = []
+        self.opened = 0
+        self.bad = bad
+
+    @contextmanager
+    def open(self) -> Iterator[Maker[str]]:
+        self.opened += 1
+
+        def make(batch: Sequence[str]) -> Iterator[Failure]:
+            self.batches.append(list(batch))
+            for item in batch:
+                if item in self.bad:
+                    yield Failure(item, "burnt")
+                else:
+                    self.made.add(item)
+
+        yield make
+
+    def run(self, items: Sequence[str], batch_size: int = 2) -> Outcome:
+        return run_items(
+            "dishes",
+            items,
+            key=lambda item: item,
+            name=lambda item: item,
+            exists=lambda keys: self.made.intersection(keys),
+            open_maker=self.open,
+            batch_size=batch_size,
+        )
+
+
+def test_what_is_missing_is_made_in_batches_and_what_exists_is_reused() -> None:
+    kitchen = Kitchen()
+    first = kitchen.run(["a", "b", "c"])
+    assert (first.total, first.computed, first.reused) == (3, 3, 0)
+    assert kitchen.batches == [["a", "b"], ["c"]]
+    second = kitchen.run(["a", "b", "c", "d"])
+    assert (second.total, second.computed, second.reused) == (4, 1, 3)
+    assert kitchen.batches[-1] == ["d"]
+
+
+def test_nothing_is_opened_when_nothing_is_missing() -> None:
+    kitchen = Kitchen()
+    kitchen.run(["a"])
+    again = kitchen.run(["a"])
+    assert (kitchen.opened, again.computed, again.seconds) == (1, 0, 0.0)
+
+
+def test_equal_items_are_made_once() -> None:
+    kitchen = Kitchen()
+    outcome = kitchen.run(["a", "a", "b", "a"])
+    assert outcome.total == 2
+    assert kitchen.batches == [["a", "b"]]
+
+
+def test_the_version_tells_content_and_not_order() -> None:
+    assert Kitchen().run(["a", "b"]).version == Kitchen().run(["b", "a"]).version
+    assert Kitchen().run(["a", "b"]).version != Kitchen().run(["a", "c"]).version
+
+
+def test_a_failed_item_is_told_and_the_others_are_kept_and_it_is_tried_again() -> None:
+    kitchen = Kitchen(bad=frozenset({"b"}))
+    outcome = kitchen.run(["a", "b", "c"])
+    assert outcome.failures == (Failure("b", "burnt"),)
+    assert (outcome.computed, kitchen.made) == (2, {"a", "c"})
+    kitchen.bad = frozenset()
+    mended = kitchen.run(["a", "b", "c"])
+    assert (mended.computed, mended.reused, mended.failures) == (1, 2, ())
+    assert mended.version != outcome.version
+
+
+def test_a_maker_that_loses_an_item_silently_is_a_bug_and_raises() -> None:
+    kitchen = Kitchen(bad=frozenset({"b"}))
+
+    @contextmanager
+    def open_silent() -> Iterator[Maker[str]]:
+        yield lambda batch: []
+
+    with pytest.raises(RuntimeError, match="neither made nor reported"):
+        run_items(
+            "dishes",
+            ["a"],
+            key=str,
+            name=str,
+            exists=lambda keys: kitchen.made.intersection(keys),
+            open_maker=open_silent,
+        )
+
+
+def test_an_exception_keeps_what_was_finished_before_it() -> None:
+    kitchen = Kitchen()
+
+    @contextmanager
+    def open_fragile() -> Iterator[Maker[str]]:
+        with kitchen.open() as make:
+
+            def fragile(batch: Sequence[str]) -> Iterator[Failure]:
+                if "c" in batch:
+                    raise MemoryError("no room")
+                yield from make(batch)
+
+            yield fragile
+
+    with pytest.raises(MemoryError):
+        run_items(
+            "dishes",
+            ["a", "b", "c"],
+            key=str,
+            name=str,
+            exists=lambda keys: kitchen.made.intersection(keys),
+            open_maker=open_fragile,
+        )
+    assert kitchen.made == {"a", "b"}
+
+
+def test_rows_that_were_there_are_reused() -> None:
+    outcome = row_outcome(before={"a", "b"}, after=["b", "c"], failures=[Failure("d", "empty")])
+    assert (outcome.total, outcome.computed, outcome.reused, len(outcome.failures)) == (3, 1, 1, 1)

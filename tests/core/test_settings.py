@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from onaspr_core.errors import UserError
+from onaspr_core.settings import load_settings
+
+GOOD = """
+[pools.p]
+format = "webvid"
+path = "pool.csv"
+videos = "."
+[backbones.b]
+family = "modelscope"
+path = "weights"
+[experiments.e]
+pool = "p"
+backbone = "b"
+prompts = "prompts.txt"
+eta = 0.5
+gamma = 0.2
+[experiments.e.evaluation.features]
+label = "x"
+image_classifier = "a"
+image_text = "b"
+video_classifier = "c"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "pool.csv").touch()
+    (folder / "prompts.txt").touch()
+    file = folder / "settings.toml"
+    file.write_text(text)
+    return file
+
+
+def mistakes(folder: Path, text: str) -> str:
+    with pytest.raises(UserError) as error:
+        load_settings(write(folder, text))
+    return str(error.value)
+
+
+def test_good_settings_load_with_defaults_and_know_their_folder(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, GOOD))
+    assert settings.base == tmp_path
+    assert settings.experiments["e"].name == "e"
+    assert settings.experiments["e"].sampling.steps == 50
+    assert settings.pools["p"].size == 100_000
+
+
+def test_every_mistake_is_listed_at_once_with_its_key_and_what_is_allowed(tmp_path: Path) -> None:
+    text = GOOD.replace("eta = 0.5", "eta = -1\netta = 3").replace("gamma = 0.2", "gamma = 1.5")
+    text = text.replace('backbone = "b"', 'backbone = "zzz"').replace('"pool.csv"', '"nowhere.csv"')
+    text += '[experiments."a/b"]\neta = nan\n'
+    told = mistakes(tmp_path, text)
+    for expected in (
+        "experiments.e.eta: input should be greater than or equal to 0, got -1",
+        "experiments.e.etta: unknown key",
+        "experiments.e.gamma: input should be less than or equal to 1, got 1.5",
+        "experiments.e.backbone: unknown backbone 'zzz'; allowed: b",
+        "pools.p.path: 'nowhere.csv' does not exist",
+        "experiments.a/b: 'a/b' is not a name; allowed: letters",
+        "experiments.a/b.eta: ",
+    ):
+        assert expected in told
+
+
+def test_nothing_is_written_when_settings_are_wrong(tmp_path: Path) -> None:
+    mistakes(tmp_path, GOOD.replace("eta = 0.5", "eta = -1"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pool.csv", "prompts.txt", "settings.toml"]
+
+
+@pytest.mark.parametrize("text", ["pools = 3", "experiments = 1", "[experiments]\ne = 2", "[pools]\np = []"])
+def test_sections_of_the_wrong_shape_are_mistakes_and_not_crashes(tmp_path: Path, text: str) -> None:
+    assert "mistake" in mistakes(tmp_path, text)
+
+
+def test_a_file_that_is_not_toml_or_not_there_says_so(tmp_path: Path) -> None:
+    assert "not valid TOML" in mistakes(tmp_path, "eta = = 1")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_numbers_in_quotes_are_refused(tmp_path: Path) -> None:
+    assert "experiments.e.eta" in mistakes(tmp_path, GOOD.replace("eta = 0.5", 'eta = "0.5"'))
+
+
+def test_infinite_eta_is_allowed_and_infinite_gamma_is_not(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, GOOD.replace("eta = 0.5", "eta = inf")))
+    assert settings.experiments["e"].eta == float("inf")
+    assert "gamma" in mistakes(tmp_path, GOOD.replace("gamma = 0.2", "gamma = inf"))
+
+
+def test_an_unknown_experiment_names_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no experiment 'f' in the settings; allowed: e"):
+        load_settings(write(tmp_path, GOOD)).experiment("f")
+
+
+def test_equal_values_have_equal_fingerprints(tmp_path: Path) -> None:
+    first = load_settings(write(tmp_path, GOOD)).experiments["e"].fingerprint()
+    same = GOOD.replace("eta = 0.5\ngamma = 0.2", "gamma = 0.20 # twenty percent\neta = 0.50")
+    assert load_settings(write(tmp_path, same)).experiments["e"].fingerprint() == first
+    other = GOOD.replace("eta = 0.5", "eta = 0.51")
+    assert load_settings(write(tmp_path, other)).experiments["e"].fingerprint() != first
