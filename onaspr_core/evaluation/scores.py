@@ -1,0 +1,281 @@
+"""The stage that scores an experiment: four variants under every metric, made once and kept.
+
+An item is one metric of one variant; its key is made of feature keys and evaluation settings, so a
+second run computes nothing and a changed video is the only one encoded again. Missing videos are
+counted and named, and n is part of every score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+from onaspr_core import generation
+from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
+from onaspr_core.errors import UserError
+from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, real_features
+from onaspr_core.evaluation.extractors import FeatureSet
+from onaspr_core.evaluation.features import (
+    KIND as FEATURES,
+)
+from onaspr_core.evaluation.features import (
+    FeatureItem,
+    FeatureSets,
+    feature_sets,
+    generated_items,
+    make_features,
+    merge,
+    text_item,
+)
+from onaspr_core.evaluation.metrics import METRICS, RIGHT, attribute_metrics
+from onaspr_core.evaluation.score_table import (
+    Score,
+    ScoreTable,
+    format_difference,
+    format_value,
+    keep_scores,
+    prompt_scores_of,
+    scores_of,
+)
+from onaspr_core.evaluation.scoring import KIND, Measured, ScoreItem, Scorer, Side
+from onaspr_core.prompts import Prompt, load_prompts
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+__all__ = ["Score", "ScoreTable", "prompt_scores_of", "score_experiment", "scores_of"]
+
+Trio = tuple[FeatureItem, FeatureItem, FeatureItem]
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What scores are computed from: items by variant and prompt, the real side, and the prompts."""
+
+    prompts: tuple[Prompt, ...]
+    sets: FeatureSets
+    videos: Mapping[str, Mapping[str, Trio]]
+    texts: Mapping[str, FeatureItem]
+    real: tuple[Trio, ...]
+    existing: frozenset[str] = frozenset()
+
+    def side(self, variant: str, network: int) -> Side:
+        """The videos of a variant that have features under a network."""
+        pairs = [(prompt, trio[network].key) for prompt, trio in self.videos[variant].items()]
+        there = [(prompt, key) for prompt, key in pairs if key in self.existing]
+        return Side(tuple(prompt for prompt, _ in there), tuple(key for _, key in there))
+
+
+NETWORKS = ("image", "image_text", "video")
+
+
+def score_experiment(workspace: Workspace, e: Experiment) -> Outcome:
+    """Score all variants: features of what is missing, then scores of what is missing.
+
+    Counts are of features and scores together; the version is that of the scores alone. A video that
+    is missing or unreadable, and a score that cannot be computed, are Failures. Facts hold n and the
+    number of missing videos per variant; the preview is the table.
+    """
+    material, missing = _material(workspace, e)
+    features = make_features(workspace, _all_items(material), e.evaluation.batch_size)
+    keys = [item.key for item in _all_items(material)]
+    material = replace(material, existing=frozenset(workspace.store.existing(FEATURES, keys)))
+    items = _score_items(e, material)
+    scores = _run(workspace, items)
+    table = _table(workspace, e, material, items, missing)
+    _keep(workspace, e, table, items)
+    found = merge([features, scores])
+    facts = {
+        "prompts": len(material.prompts),
+        "scores": len(table.scores),
+        "features_computed": features.computed,
+        "missing_videos": len(missing),
+        "real_videos": len(material.real),
+        "feature_sets": ", ".join(one.name for one in material.sets),
+        "notes": "; ".join(table.notes),
+    }
+    failures = (*missing, *found.failures)
+    return replace(
+        found, version=scores.version, failures=failures, facts=facts, preview=Preview(_overview(table))
+    )
+
+
+def _material(workspace: Workspace, e: Experiment) -> tuple[_Material, list[Failure]]:
+    """Describe everything by key; nothing is read or loaded."""
+    prompts, sets = load_prompts(workspace, e), feature_sets(workspace, e)
+    videos: dict[str, dict[str, Trio]] = {}
+    missing: list[Failure] = []
+    for variant in generation.VARIANTS:
+        wanted = generation.video_items(workspace, e, variant)
+        there = workspace.store.existing(generation.KIND, [item.key for item in wanted])
+        videos[variant] = {}
+        for item in wanted:
+            name = f"{variant} {item.prompt.id}"
+            if item.key not in there:
+                missing.append(Failure(name, f"no video; materialize {variant}_videos"))
+                continue
+            read = partial(generation.read_video, workspace, item.key)
+            videos[variant][item.prompt.id] = generated_items(sets, name, item.key, read)
+    texts = {prompt.id: text_item(f"prompt {prompt.id}", prompt.text, sets.image_text) for prompt in prompts}
+    real = tuple(real_features(workspace, e, sets)) if e.evaluation.benchmark else ()
+    return _Material(tuple(prompts), sets, videos, texts, real), missing
+
+
+def _all_items(material: _Material) -> list[FeatureItem]:
+    generated = [item for variant in material.videos.values() for trio in variant.values() for item in trio]
+    return [*generated, *material.texts.values(), *(item for trio in material.real for item in trio)]
+
+
+def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
+    """Every variant under every metric that can be measured at all."""
+    groups = material.sets.video.groups
+    attributes = {prompt.id: dict(prompt.attributes) for prompt in material.prompts}
+    metrics = [metric for metric in METRICS if material.real or not metric.needs_real]
+    metrics += attribute_metrics(groups, list(attributes.values()))
+    items = []
+    for metric in metrics:
+        network = NETWORKS.index(metric.network)
+        real = tuple(trio[network].key for trio in material.real) if metric.needs_real else ()
+        baseline = material.side(generation.VARIANTS[0], network)
+        for variant in generation.VARIANTS:
+            own = material.side(variant, network)
+            first = variant == generation.VARIANTS[0]
+            texts = {one: material.texts[one].key for one in own.prompts} if metric.key == "clipsim" else {}
+            asked = {one: attributes[one] for one in own.prompts} if metric.key.startswith(RIGHT) else {}
+            items.append(
+                ScoreItem(
+                    metric=metric,
+                    variant=variant,
+                    own=own,
+                    baseline=None if first else baseline,
+                    real=tuple(key for key in real if key in material.existing),
+                    texts=texts,
+                    attributes=asked,
+                    groups=groups if asked else (),
+                    splits=e.evaluation.inception_splits,
+                    samples=e.evaluation.bootstrap_samples,
+                    seed=e.evaluation.seed,
+                )
+            )
+    return items
+
+
+def _run(workspace: Workspace, items: Sequence[ScoreItem]) -> Outcome:
+    @contextmanager
+    def open_maker() -> Iterator[Maker[ScoreItem]]:
+        scorer = Scorer(partial(workspace.store.read_tensors, FEATURES))
+        yield lambda batch: _measure(workspace, scorer, batch)
+
+    return run_items(
+        "scores",
+        items,
+        key=lambda item: item.key,
+        name=lambda item: item.name,
+        exists=lambda keys: workspace.store.existing(KIND, keys),
+        open_maker=open_maker,
+    )
+
+
+def _measure(workspace: Workspace, scorer: Scorer, batch: Sequence[ScoreItem]) -> Iterable[Failure]:
+    for item in batch:
+        try:
+            measured = scorer.measure(item)
+        except UserError as problem:
+            yield Failure(item.name, str(problem))
+            continue
+        record = {"metric": item.metric.key, "n": len(item.own.prompts), "n_real": len(item.real)}
+        workspace.store.write_json(KIND, item.key, asdict(measured), record)
+
+
+def _table(
+    workspace: Workspace,
+    e: Experiment,
+    material: _Material,
+    items: Sequence[ScoreItem],
+    missing: Sequence[Failure],
+) -> ScoreTable:
+    existing = workspace.store.existing(KIND, [item.key for item in items])
+    scores = tuple(
+        _score(workspace, item, material.sets, len(material.prompts))
+        for item in items
+        if item.key in existing
+    )
+    return ScoreTable(
+        e.name, len(material.prompts), scores, tuple(_notes(e, material, items, existing, missing))
+    )
+
+
+def _score(workspace: Workspace, item: ScoreItem, sets: FeatureSets, prompts: int) -> Score:
+    measured = Measured(**workspace.store.read_json(KIND, item.key))
+    network: FeatureSet = getattr(sets, item.metric.network)
+    return Score(
+        variant=item.variant,
+        metric=item.metric.key,
+        value=measured.value,
+        spread=measured.spread,
+        n=len(item.own.prompts),
+        n_real=len(item.real),
+        missing=prompts - len(item.own.prompts),
+        label=network.label,
+        extractor=network.name,
+        fingerprint=network.fingerprint,
+        difference=measured.difference,
+        low=measured.low,
+        high=measured.high,
+        p_value=measured.p_value,
+        n_paired=measured.n_paired,
+        interval=measured.interval,
+        key=item.key,
+    )
+
+
+def _notes(
+    e: Experiment,
+    material: _Material,
+    items: Sequence[ScoreItem],
+    existing: set[str],
+    missing: Sequence[Failure],
+) -> Iterator[str]:
+    if e.evaluation.benchmark is None:
+        yield f"Benchmark {NO_BENCHMARK}."
+    elif not material.real:
+        yield "The benchmark has no video that could be used; FID, CLIP-FID and FVD are left out."
+    if missing:
+        yield f"{len(missing)} of {len(material.prompts) * len(generation.VARIANTS)} videos are missing."
+    lost = [item.name for item in items if item.key not in existing]
+    if lost:
+        yield f"Not computed: {', '.join(lost)}."
+
+
+def _keep(workspace: Workspace, e: Experiment, table: ScoreTable, items: Sequence[ScoreItem]) -> None:
+    """Bring the catalog up to date; equal scores are left alone."""
+    if scores_of(workspace, e) == table:
+        return
+    by_name = {(item.variant, item.metric.key): item for item in items if item.metric.per_prompt}
+    rows = [
+        (score.variant, score.metric, prompt, value)
+        for score in table.scores
+        if (score.variant, score.metric) in by_name
+        for prompt, value in workspace.store.read_json(KIND, score.key)["per_prompt"].items()
+    ]
+    keep_scores(workspace, table, rows)
+
+
+def _overview(table: ScoreTable) -> str:
+    """The scores as a small Markdown table; the full one is the business of reports."""
+    if not table.scores:
+        return "No score could be computed."
+    head = ["variant", *(f"{metric.title} {metric.arrow}" for metric in table.metrics)]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for variant in table.variants:
+        cells = [_cell(table.get(variant, metric.key)) for metric in table.metrics]
+        lines.append("| " + " | ".join([variant, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return "none"
+    difference = format_difference(score)
+    return f"{format_value(score)} (n {score.n})" + (f"<br>{difference}" if difference else "")

@@ -1,0 +1,155 @@
+"""The feature extractors that transformers runs: ResNet, CLIP and VideoMAE from a saved folder.
+
+Reached only through `extractors.load`, so that describing a network imports neither torch nor
+transformers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import (
+    AutoTokenizer,
+    CLIPModel,
+    ResNetForImageClassification,
+    VideoMAEForVideoClassification,
+)
+
+from onaspr_core.errors import UserError
+from onaspr_core.evaluation.extractors import (
+    ARITHMETIC,
+    Arrays,
+    FeatureExtractor,
+    FeatureSet,
+    Frames,
+    fit_frames,
+    grouped_softmax,
+    readable,
+)
+from onaspr_core.evaluation.preprocessing import Preprocessing, read_preprocessing
+
+
+def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
+    """Load the network that `feature_set` describes; see `extractors.load`."""
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    preprocessing = read_preprocessing(feature_set.folder, ARITHMETIC[feature_set.role])
+    with readable(feature_set):
+        return _CLASSES[feature_set.architecture](feature_set, preprocessing, chosen)
+
+
+class _Classifier:
+    """What image and video classifiers share: the classification layer's input is the feature."""
+
+    def __init__(
+        self, feature_set: FeatureSet, preprocessing: Preprocessing, model: Any, device: str
+    ) -> None:
+        self.feature_set = feature_set
+        self.preprocessing = preprocessing
+        self.device = device
+        self.model = model.to(device).eval()
+
+    def texts(self, texts: Sequence[str]) -> list[Arrays]:
+        raise UserError(f"{self.feature_set.name} reads no text; CLIPSIM needs an image-text model.")
+
+    @torch.inference_mode()
+    def _classify(self, pixels: torch.Tensor) -> Arrays:
+        """Features (n, d) and probabilities (n, classes) of model inputs (n, …)."""
+        pooled: list[torch.Tensor] = []
+        hook = self.model.classifier.register_forward_pre_hook(lambda _, given: pooled.append(given[0]))
+        try:
+            logits = self.model(pixel_values=pixels.to(self.device)).logits
+        finally:
+            hook.remove()
+        probabilities = grouped_softmax(_numpy(logits), self.feature_set.groups)
+        return {"features": _numpy(pooled[0].flatten(1)), **probabilities}
+
+
+class ImageClassifier(_Classifier):
+    """`ResNetForImageClassification`: globally pooled activations of each frame."""
+
+    def __init__(self, feature_set: FeatureSet, preprocessing: Preprocessing, device: str) -> None:
+        """Load the weights from the folder."""
+        model = ResNetForImageClassification.from_pretrained(feature_set.folder, local_files_only=True)
+        super().__init__(feature_set, preprocessing, model, device)
+
+    def features(self, videos: Sequence[Frames]) -> list[Arrays]:
+        """Per video, `features` (F, d) and `probabilities/GROUP` (F, classes)."""
+        arrays = self._classify(torch.cat([self.preprocessing(video) for video in videos]))
+        return _per_video(arrays, [len(video) for video in videos])
+
+
+class VideoClassifier(_Classifier):
+    """`VideoMAEForVideoClassification`: pooled hidden state of each video.
+
+    The network reads a fixed number of frames; a video of another length is sampled evenly to it.
+    """
+
+    def __init__(self, feature_set: FeatureSet, preprocessing: Preprocessing, device: str) -> None:
+        """Load the weights from the folder."""
+        model = VideoMAEForVideoClassification.from_pretrained(feature_set.folder, local_files_only=True)
+        super().__init__(feature_set, preprocessing, model, device)
+
+    def features(self, videos: Sequence[Frames]) -> list[Arrays]:
+        """Per video, `features` (d,) and `probabilities/GROUP` (classes,)."""
+        count = int(self.model.config.num_frames)
+        arrays = self._classify(torch.stack([self.preprocessing(fit_frames(v, count)) for v in videos]))
+        return [{name: array[i] for name, array in arrays.items()} for i in range(len(videos))]
+
+
+class ImageText:
+    """`CLIPModel`: projected image embeddings of frames and projected text embeddings, not normalised."""
+
+    def __init__(self, feature_set: FeatureSet, preprocessing: Preprocessing, device: str) -> None:
+        """Load weights and tokenizer from the folder."""
+        self.feature_set = feature_set
+        self.preprocessing = preprocessing
+        self.device = device
+        model: Any = CLIPModel.from_pretrained(feature_set.folder, local_files_only=True)
+        self.model = model.to(device).eval()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(feature_set.folder, local_files_only=True)
+
+    @torch.inference_mode()
+    def features(self, videos: Sequence[Frames]) -> list[Arrays]:
+        """Per video, `features` (F, d)."""
+        pixels = torch.cat([self.preprocessing(video) for video in videos]).to(self.device)
+        pooled = self.model.vision_model(pixel_values=pixels).pooler_output
+        arrays = {"features": _numpy(self.model.visual_projection(pooled))}
+        return _per_video(arrays, [len(video) for video in videos])
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> list[Arrays]:
+        """Per text, `features` (d,); a text longer than the model's context is cut at its end."""
+        tokens = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self.model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        ).to(self.device)
+        pooled = self.model.text_model(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+        ).pooler_output
+        return [{"features": row} for row in _numpy(self.model.text_projection(pooled))]
+
+
+_CLASSES: dict[str, Callable[[FeatureSet, Preprocessing, str], FeatureExtractor]] = {
+    "ResNetForImageClassification": ImageClassifier,
+    "CLIPModel": ImageText,
+    "VideoMAEForVideoClassification": VideoClassifier,
+}
+
+
+def _per_video(arrays: Arrays, lengths: Sequence[int]) -> list[Arrays]:
+    bounds = np.cumsum([0, *lengths])
+    return [
+        {name: array[low:high] for name, array in arrays.items()} for low, high in itertools.pairwise(bounds)
+    ]
+
+
+def _numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
+    return cast("npt.NDArray[np.float32]", tensor.float().cpu().numpy())

@@ -1,0 +1,109 @@
+"""The miniature's video model: `UNet3DConditionModel` and its text encoder, trained together.
+
+v-prediction on Stable Diffusion's own noise schedule. Half of the timesteps are drawn from all, half from
+the upper part, where motion and background are decided. Sampling for quality measurements goes through
+`onaspr_core.backbones`, not through here.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet3DConditionModel
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import CLIPTokenizer
+
+from onaspr_core.miniature.attributes import Scene
+from onaspr_core.miniature.train.data import captions
+from onaspr_core.miniature.train.fitting import Plan, fit, generators
+from onaspr_core.miniature.train.text import WIDTH, build_text_encoder, tokens
+
+BATCH = 16
+EMPTY = 0.1
+UPPER = 500
+
+
+def plan(steps: int = 6000) -> Plan:
+    """The training plan of this stage."""
+    return Plan("text-to-video", steps=steps, rate=1.5e-3)
+
+
+def scheduler() -> DDIMScheduler:
+    """Stable Diffusion's schedule, as it is: the last level still carries a trace of the clip."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        steps_offset=1,
+        set_alpha_to_one=False,
+        clip_sample=False,
+        prediction_type="v_prediction",
+    )
+
+
+def build_unet(channels: tuple[int, int] = (32, 64)) -> UNet3DConditionModel:
+    """A new UNet; text and time meet at both resolutions, through the middle block at the lower one.
+
+    `attention_head_dim` is the size of a head here, whatever its name suggests. Temporal convolutions start
+    from small random weights and not from zero: they alone tell the model which frame is which, and motion
+    is learnt sooner when that is there from the first step.
+    """
+    unet = UNet3DConditionModel(
+        sample_size=8,
+        block_out_channels=channels,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        norm_num_groups=8,
+        attention_head_dim=16,
+    )
+    for name, module in unet.named_modules():
+        if name.endswith("conv4.3") and isinstance(module, nn.Conv3d):
+            nn.init.normal_(module.weight, std=0.5 / (module.weight[0].numel() ** 0.5))
+    return unet
+
+
+class TextToVideo(nn.Module):
+    """The two modules that learn together, under one set of parameter names."""
+
+    def __init__(self, tokenizer: CLIPTokenizer, channels: tuple[int, int] = (32, 64)) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.text_encoder = build_text_encoder(tokenizer)
+        self.unet = build_unet(channels)
+
+    def condition(self, texts: list[str]) -> Tensor:
+        """Text embeddings (n, MAX_TOKENS, WIDTH)."""
+        ids = tokens(self.tokenizer, texts).to(self.unet.device)
+        hidden: Tensor = self.text_encoder(ids).last_hidden_state
+        return hidden
+
+
+def train(
+    model: TextToVideo, latents: Tensor, scenes: list[Scene], plan: Plan, folder: Path, seed: int, device: str
+) -> TextToVideo:
+    """Train on cached latents (n, 4, F, h, w) of the clips that show `scenes`."""
+    model.to(device)
+    alphas = scheduler().alphas_cumprod.to(device)
+
+    def loss(step: int) -> Tensor:
+        rng, noises = generators(seed, plan.name, step)
+        rows = rng.integers(len(scenes), size=BATCH)
+        upper = rng.random(BATCH) < 0.5
+        t = np.where(upper, rng.integers(UPPER, 1000, size=BATCH), rng.integers(1000, size=BATCH))
+        timesteps = torch.from_numpy(t).to(device)
+        clean = latents[torch.from_numpy(rows)].to(device)
+        noise = torch.randn(clean.shape, generator=noises).to(device)
+        alpha = alphas[timesteps].view(-1, 1, 1, 1, 1)
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        condition = model.condition(captions([scenes[row] for row in rows], rng, EMPTY))
+        with sdpa_kernel(SDPBackend.MATH if device == "cpu" else list(SDPBackend.__members__.values())):
+            predicted = model.unet(noisy, timesteps, condition).sample
+            return (predicted - target).square().mean()
+
+    fit(model, loss, plan, folder)
+    return model

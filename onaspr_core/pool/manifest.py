@@ -1,0 +1,252 @@
+"""The manifest: which captioned videos each pool consists of, in the catalog.
+
+Every pair has a rank, a 64-bit number hashed from the pool's seed and the pair's id, and a pool of size N
+is the N smallest ranks: subsets are nested, and a pair's rank never depends on other rows. A pair whose
+caption or file cannot be used stays in its place with a reason, so that mending it moves no other pair.
+What does not belong here: opening videos (`clips`) and embedding captions (`retrieval`).
+"""
+
+import hashlib
+import heapq
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from onaspr_core.artifacts import content_key
+from onaspr_core.compute import Failure, Outcome, row_outcome
+from onaspr_core.errors import UserError
+from onaspr_core.paths import file_sha256
+from onaspr_core.pool.sources import SourceRow, read_source
+from onaspr_core.progress import track
+from onaspr_core.settings import ClipSettings, PoolSettings
+from onaspr_core.workspace import Workspace
+
+SECONDS_BETWEEN_COMMITS = 5.0
+
+_PAIRS = """create table if not exists manifest (
+    pool text, pair_id text, rank bigint, caption text, source text, source_sha256 text, clip_key text,
+    status text, reason text, extra text, key text)"""
+_FILES = """create table if not exists source_files (
+    path text primary key, bytes bigint, mtime_ns bigint, sha256 text)"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A captioned video of a pool; `clip_key` is None where its file or caption cannot be used."""
+
+    pool: str
+    id: str
+    caption: str
+    rank: int
+    source: str
+    clip_key: str | None
+
+
+class _Row(NamedTuple):
+    """A row of the table manifest, in the order of its columns."""
+
+    pool: str
+    pair_id: str
+    rank: int
+    caption: str
+    source: str
+    source_sha256: str
+    clip_key: str | None
+    status: str
+    reason: str
+    extra: str
+    key: str
+
+
+def pool_rank(seed: int, pair_id: str) -> int:
+    """Return a pair's rank: the top 63 bits of SHA-256 over "seed", a line feed and the id, 0 … 2^63 − 1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\n{pair_id}".encode()).digest()[:8], "big") >> 1
+
+
+def clip_key(source_sha256: str, clip: ClipSettings) -> str:
+    """Return the content key of the clip that these settings cut from a file with these bytes."""
+    return content_key("clip", source=source_sha256, **clip.model_dump())
+
+
+def build_manifest(workspace: Workspace) -> Outcome:
+    """Bring every pool of the settings into the catalog; rows gone from a source disappear.
+
+    Items are rows: new or changed ones count as computed. Files are read to hash them, and again only when
+    their size or time changes. A missing file or an empty caption is a failure and stays as a row.
+
+    Raises:
+        UserError: when a source cannot be read or lacks a column.
+    """
+    counts: Counter[str] = Counter()
+    pools = workspace.settings.pools
+    chosen = {name: _choose(pool, workspace.settings.base, counts) for name, pool in pools.items()}
+    usable = [row for rows in chosen.values() for _, row in rows if not row.problem]
+    hashes = _hash_files(workspace, [row.path for row in usable])
+    after = [
+        _manifest_row(name, pools[name].clip, rank, row, hashes.get(row.path))
+        for name, rows in chosen.items()
+        for rank, row in rows
+    ]
+    before = _rows(workspace)
+    if set(before) != set(after):
+        _store(workspace, after)
+    failures = [Failure(f"{row.pool}/{row.pair_id}", row.reason) for row in after if row.status != "present"]
+    outcome = row_outcome(
+        before={row.key for row in before},
+        after=[row.key for row in after if row.status == "present"],
+        failures=failures,
+    )
+    listed = {(row.pool, row.pair_id) for row in after}
+    facts = {
+        "source_rows": counts["rows"],
+        "duplicate_ids": counts["duplicates"],
+        "rows_without_id": counts["nameless"],
+        "rows_removed": sum((row.pool, row.pair_id) not in listed for row in before),
+        "pairs_by_pool": dict(Counter(row.pool for row in after)),
+        "failures_by_status": dict(Counter(row.status for row in after if row.status != "present")),
+    }
+    return replace(outcome, facts=facts)
+
+
+def listed_pairs(workspace: Workspace, pool: str) -> list[Pair]:
+    """Return all pairs of a pool by rank, whether or not their clips exist.
+
+    Raises:
+        UserError: when the manifest has not been materialized.
+    """
+    return _pairs(workspace, pool, "true")
+
+
+def pool_pairs(workspace: Workspace, pool: str) -> list[Pair]:
+    """Return the pairs of a pool whose clips are ready, by rank.
+
+    Raises:
+        UserError: when the manifest or the clips have not been materialized.
+    """
+    return _pairs(workspace, pool, "clip_key in (select key from clips where status = 'ready')")
+
+
+def largest_rank(workspace: Workspace, pool: str, size: int) -> int:
+    """Return the largest rank in the pool of size N: its pairs are those whose rank is not above it."""
+    with workspace.catalog.read() as connection:
+        row = connection.execute(
+            "select max(rank) from (select rank from manifest where pool = ? order by rank limit ?)",
+            [pool, size],
+        ).fetchone()
+    return -1 if row is None or row[0] is None else int(row[0])
+
+
+def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
+    with workspace.catalog.read() as connection:
+        try:
+            rows = connection.execute(
+                "select pool, pair_id, caption, rank, source, clip_key from manifest "
+                f"where pool = ? and {condition} order by rank, pair_id",
+                [pool],
+            ).fetchall()
+        except duckdb.CatalogException:
+            raise UserError(
+                f"pool {pool} has no manifest or clips yet; materialize pool_manifest, then pool_clips"
+            ) from None
+    return [Pair(*row) for row in rows]
+
+
+def _choose(settings: PoolSettings, base: Path, counts: Counter[str]) -> list[tuple[int, SourceRow]]:
+    """The N rows of smallest rank, the first of each id, by rank."""
+    seen: set[int] = set()
+
+    def ranked() -> Iterator[tuple[int, SourceRow]]:
+        for row in read_source(settings, base):
+            counts["rows"] += 1
+            rank = pool_rank(settings.seed, row.id)
+            if not row.id:
+                counts["nameless"] += 1
+            elif rank in seen:
+                counts["duplicates"] += 1
+            else:
+                seen.add(rank)
+                yield rank, row
+
+    rows = ranked()
+    if settings.size is None:
+        return sorted(rows, key=lambda ranked_row: ranked_row[0])
+    return heapq.nsmallest(settings.size, rows, key=lambda ranked_row: ranked_row[0])
+
+
+def _manifest_row(pool: str, clip: ClipSettings, rank: int, row: SourceRow, sha256: str | None) -> _Row:
+    status, reason = "present", ""
+    if row.problem:
+        status, reason = "refused", row.problem
+    elif sha256 is None:
+        status, reason = "missing", f"there is no file {row.path}"
+    cut = clip_key(sha256, clip) if sha256 else None
+    key = content_key("pair", pool=pool, id=row.id, rank=rank, caption=row.caption, clip=cut, status=status)
+    extra = json.dumps(row.extra, ensure_ascii=False)
+    return _Row(pool, row.id, rank, row.caption, row.path, sha256 or "", cut, status, reason, extra, key)
+
+
+def _hash_files(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
+    """Content hashes of the files that exist; those that have not changed are not read."""
+    stats = {path: file.stat() for path in dict.fromkeys(paths) if (file := Path(path)).is_file()}
+    with workspace.catalog.read() as connection:
+        try:
+            known = connection.execute("select path, bytes, mtime_ns, sha256 from source_files").fetchall()
+        except duckdb.CatalogException:
+            known = []
+    remembered = {(path, size, mtime): sha256 for path, size, mtime, sha256 in known}
+    hashes: dict[str, str] = {}
+    fresh: list[str] = []
+    for path, stat in stats.items():
+        sha256 = remembered.get((path, stat.st_size, stat.st_mtime_ns))
+        if sha256 is None:
+            fresh.append(path)
+        else:
+            hashes[path] = sha256
+    pending: list[tuple[str, int, int, str]] = []
+    committed = time.monotonic()
+    with track("hashed pool files", len(fresh)) as advance:
+        for path in fresh:
+            hashes[path] = file_sha256(Path(path))
+            pending.append((path, stats[path].st_size, stats[path].st_mtime_ns, hashes[path]))
+            advance(1)
+            if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
+                _remember(workspace, pending)
+                pending, committed = [], time.monotonic()
+    _remember(workspace, pending)
+    return hashes
+
+
+def _remember(workspace: Workspace, files: Sequence[tuple[str, int, int, str]]) -> None:
+    if not files:
+        return
+    path, size, mtime, sha256 = (list(column) for column in zip(*files, strict=True))
+    table = pa.table({"path": path, "bytes": size, "mtime_ns": mtime, "sha256": sha256})
+    with workspace.catalog.write() as connection:
+        connection.execute(_FILES)
+        connection.register("fresh", table)
+        connection.execute("insert or replace into source_files select * from fresh")
+
+
+def _rows(workspace: Workspace) -> list[_Row]:
+    with workspace.catalog.read() as connection:
+        try:
+            return [_Row._make(row) for row in connection.execute("select * from manifest").fetchall()]
+        except duckdb.CatalogException:
+            return []
+
+
+def _store(workspace: Workspace, rows: Sequence[_Row]) -> None:
+    fields = [(name, pa.int64() if name == "rank" else pa.string()) for name in _Row._fields]
+    table = pa.Table.from_pylist([row._asdict() for row in rows], pa.schema(fields))
+    with workspace.catalog.write() as connection:
+        connection.execute(_PAIRS)
+        connection.register("listed", table)
+        connection.execute("delete from manifest")
+        connection.execute("insert into manifest select * from listed")

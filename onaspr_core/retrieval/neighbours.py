@@ -1,0 +1,238 @@
+"""Neighbours: for every prompt of an experiment the captioned clips nearest to it (Eq 3 and Eq 6).
+
+One search serves both: the first reference is the neighbour whose noise is taken, the first k are the
+references that a rewrite is built on. What does not belong here: the arithmetic (`search`), the captions'
+embeddings (`index`), and any use of what was found.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from onaspr_core.artifacts import content_key
+from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
+from onaspr_core.errors import UserError
+from onaspr_core.prompts import Prompt, load_prompts
+from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+PROMPTS_PER_WRITE = 4096
+PROMPTS_SHOWN = 20
+
+_NEIGHBOURS = """create table if not exists neighbours (
+    experiment text, prompt_id text, position integer, pair_id text, clip_key text, caption text,
+    similarity double, rank_in_pool bigint)"""
+_SEARCHES = "create table if not exists neighbour_searches (experiment text, prompt_id text, key text)"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A captioned clip that a prompt retrieved; `similarity` is the cosine of the two texts' embeddings.
+
+    `rank_in_pool` is the pair's seeded hash rank, the order that ties are broken by.
+    """
+
+    pair_id: str
+    clip_key: str
+    caption: str
+    similarity: float
+    rank_in_pool: int
+
+
+def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
+    """Find the k nearest captions of the pool for each prompt, and at least one.
+
+    Items are prompts. The version is that of what was found: a change of the pool that leaves a prompt's
+    references alone moves nothing downstream.
+
+    Raises:
+        UserError: when the prompts or captions have not been materialized, or the pool is empty.
+    """
+    from onaspr_core.retrieval.index import caption_version
+
+    prompts = load_prompts(workspace, experiment)
+    encoder = embedder(workspace)
+    k = max(experiment.references.k, 1)
+    pool_version, pairs = caption_version(workspace, experiment.pool, encoder.fingerprint)
+
+    def key(prompt: Prompt) -> str:
+        own = {"experiment": experiment.name, "id": prompt.id, "text": prompt.text}
+        return content_key("neighbours", **own, k=k, pool=pool_version, embedder=encoder.fingerprint)
+
+    loaded = len(workspace.models.loaded)
+    outcome = run_items(
+        "neighbours",
+        prompts,
+        key=key,
+        name=lambda prompt: prompt.id,
+        exists=lambda keys: _finished(workspace, experiment).intersection(keys),
+        open_maker=_maker(workspace, experiment, encoder, k, key),
+        batch_size=PROMPTS_PER_WRITE,
+    )
+    _forget(workspace, experiment, {prompt.id for prompt in prompts})
+    found = neighbours_of(workspace, experiment)
+    similarities = [references[0].similarity for references in found.values()]
+    return replace(
+        outcome,
+        version=version_of(_described(prompt, found[prompt.id]) for prompt in prompts),
+        models=workspace.models.loaded[loaded:],
+        facts={
+            "references_per_prompt": min(k, pairs),
+            "pool_pairs": pairs,
+            "neighbour_similarity_mean": float(np.mean(similarities)),
+            "neighbour_similarity_least": min(similarities),
+        },
+        preview=Preview(markdown=_listing(prompts, found)),
+    )
+
+
+def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
+    """Return the references of each prompt by prompt id: best first, ties to the smaller rank in the pool.
+
+    There are max(k, 1) of them, fewer only where the whole pool is smaller. Reference 0 is the neighbour.
+
+    Raises:
+        UserError: when a prompt's neighbours have not been materialized.
+    """
+    with workspace.catalog.read() as connection:
+        try:
+            rows = connection.execute(
+                "select prompt_id, pair_id, clip_key, caption, similarity, rank_in_pool from neighbours "
+                "where experiment = ? order by prompt_id, position",
+                [experiment.name],
+            ).fetchall()
+        except duckdb.CatalogException:
+            rows = []
+    found: dict[str, list[Reference]] = {}
+    for prompt_id, *reference in rows:
+        found.setdefault(prompt_id, []).append(Reference(*reference))
+    prompts = load_prompts(workspace, experiment)
+    lacking = [prompt.id for prompt in prompts if prompt.id not in found]
+    if lacking:
+        raise UserError(
+            f"experiment {experiment.name}: {len(lacking)} prompts, {lacking[0]} among them, have no "
+            "neighbours yet; materialize neighbours"
+        )
+    return {prompt.id: tuple(found[prompt.id]) for prompt in prompts}
+
+
+def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[str]) -> Vectors:
+    """Return the embeddings of texts, float32 (texts, d), kept in the store so that each is made once."""
+    keys = [content_key("prompt-embedding", text=text, embedder=encoder.fingerprint) for text in texts]
+    kind = "prompt-embedding"
+    missing = dict(zip(keys, texts, strict=True))
+    for key in workspace.store.existing(kind, keys):
+        del missing[key]
+    if missing:
+        for (key, text), row in zip(missing.items(), encoder.encode(list(missing.values())), strict=True):
+            record = {"text": text, "embedder": encoder.fingerprint}
+            workspace.store.write_tensors(kind, key, {"vector": row}, record)
+    return np.stack([workspace.store.read_tensors(kind, key)["vector"] for key in keys])
+
+
+def _maker(
+    workspace: Workspace, experiment: Experiment, encoder: TextEmbedder, k: int, key: Callable[[Prompt], str]
+) -> Callable[[], AbstractContextManager[Callable[[Sequence[Prompt]], Iterable[Failure]]]]:
+    def make(batch: Sequence[Prompt]) -> Iterable[Failure]:
+        vectors = prompt_vectors(workspace, encoder, [prompt.text for prompt in batch])
+        found = _retrieve(workspace, experiment.pool, encoder.fingerprint, vectors, k)
+        _store(workspace, experiment, [(prompt.id, key(prompt)) for prompt in batch], found)
+        return ()
+
+    return lambda: nullcontext(make)
+
+
+def _retrieve(
+    workspace: Workspace, pool: str, fingerprint: str, vectors: Vectors, k: int
+) -> list[list[Reference]]:
+    from onaspr_core.retrieval.search import Hit, nearest
+    from onaspr_core.retrieval.table import CaptionIndex, CaptionRow
+
+    rows: list[CaptionRow] = []
+
+    def blocks() -> Iterable[tuple[np.ndarray, Vectors]]:
+        for block in CaptionIndex(workspace.lance_path, fingerprint).blocks(pool):
+            rows.extend(block.rows)
+            yield block.ranks, block.vectors
+
+    def reference(hit: Hit) -> Reference:
+        row = rows[hit.row]
+        return Reference(row.pair_id, row.clip_key, row.caption, hit.similarity, hit.rank)
+
+    return [[reference(hit) for hit in hits] for hits in nearest(vectors, blocks(), k)]
+
+
+def _store(
+    workspace: Workspace,
+    experiment: Experiment,
+    searches: Sequence[tuple[str, str]],
+    found: Sequence[Sequence[Reference]],
+) -> None:
+    references = [
+        {"experiment": experiment.name, "prompt_id": prompt_id, "position": position, **asdict(one)}
+        for (prompt_id, _), own in zip(searches, found, strict=True)
+        for position, one in enumerate(own)
+    ]
+    finished = [{"experiment": experiment.name, "prompt_id": id_, "key": key} for id_, key in searches]
+    with workspace.catalog.write() as connection:
+        connection.execute(_NEIGHBOURS)
+        connection.execute(_SEARCHES)
+        _delete(connection, experiment, [prompt_id for prompt_id, _ in searches])
+        for table, rows in (("neighbours", references), ("neighbour_searches", finished)):
+            connection.register("fresh", pa.Table.from_pylist(rows))
+            connection.execute(f"insert into {table} by name select * from fresh")
+            connection.unregister("fresh")
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, experiment: Experiment, prompt_ids: list[str]) -> None:
+    for table in ("neighbours", "neighbour_searches"):
+        connection.execute(
+            f"delete from {table} where experiment = ? and list_contains(?, prompt_id)",
+            [experiment.name, prompt_ids],
+        )
+
+
+def _finished(workspace: Workspace, experiment: Experiment) -> set[str]:
+    with workspace.catalog.read() as connection:
+        try:
+            rows = connection.execute(
+                "select key from neighbour_searches where experiment = ?", [experiment.name]
+            ).fetchall()
+        except duckdb.CatalogException:
+            return set()
+    return {key for (key,) in rows}
+
+
+def _forget(workspace: Workspace, experiment: Experiment, kept: set[str]) -> None:
+    """Delete the rows of prompts that are gone; opens the catalog for writing only where there are some."""
+    with workspace.catalog.read() as connection:
+        rows = connection.execute(
+            "select prompt_id from neighbour_searches where experiment = ?", [experiment.name]
+        ).fetchall()
+    gone = sorted({prompt_id for (prompt_id,) in rows} - kept)
+    if gone:
+        with workspace.catalog.write() as connection:
+            _delete(connection, experiment, gone)
+
+
+def _described(prompt: Prompt, references: Sequence[Reference]) -> str:
+    """What a prompt found, as content: similarities to six digits, as they are shown."""
+    listed = [(one.pair_id, one.clip_key, one.caption, f"{one.similarity:.6f}") for one in references]
+    return content_key("references", prompt=prompt.id, text=prompt.text, references=listed)
+
+
+def _listing(prompts: Sequence[Prompt], found: dict[str, tuple[Reference, ...]]) -> str:
+    lines = ["| prompt | neighbour | cosine |", "|---|---|---|"]
+    for prompt in prompts[:PROMPTS_SHOWN]:
+        best = found[prompt.id][0]
+        lines.append(f"| {_cell(prompt.text)} | {_cell(best.caption)} | {best.similarity:.3f} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

