@@ -55,7 +55,7 @@ test: install ## Run the whole suite.
 	$(BIN)/python -m pytest
 
 bench: install world ## Run the benchmarks; each prints a table with ratios.
-	@for script in benchmarks/bench_*.py; do echo; echo "== $$script"; $(BIN)/python $$script; done
+	@for script in benchmarks/[a-z]*.py; do echo; echo "== $$script"; $(BIN)/python $$script; done
 
 lint: install ## ruff and mypy --strict.
 	$(BIN)/ruff check .

@@ -79,7 +79,6 @@ class PoolSettings(Section):
     videos: str
     size: Count | None = 100_000
     seed: int = 0
-    max_failed_share: Fraction = 0.1
     clip: ClipSettings = ClipSettings()
 
 

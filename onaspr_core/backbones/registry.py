@@ -14,6 +14,7 @@ from onaspr_core.settings import BackboneSettings
 
 if TYPE_CHECKING:
     from onaspr_core.backbones.protocol import Backbone
+    from onaspr_core.workspace import Workspace
 
 
 class _Family(NamedTuple):
@@ -66,6 +67,30 @@ def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
 
     location, fingerprint = _location(settings, base), backbone_fingerprint(settings, base)
     return unet3d.load(location, settings, fingerprint)
+
+
+def open_backbone(workspace: "Workspace", name: str) -> "Backbone":
+    """Return a backbone of the settings, loaded once per run.
+
+    Raises:
+        UserError: as `load_backbone`.
+    """
+    settings = workspace.settings.backbones[name]
+    return workspace.models.get(
+        _cache_name(workspace, name), lambda: load_backbone(settings, workspace.settings.base)
+    )
+
+
+def device_in_use(workspace: "Workspace", name: str) -> str:
+    """Return the device that a loaded backbone is on, or else what its settings ask for; loads nothing."""
+    if _cache_name(workspace, name) in workspace.models.loaded:
+        return open_backbone(workspace, name).device
+    return workspace.settings.backbones[name].device
+
+
+def _cache_name(workspace: "Workspace", name: str) -> str:
+    settings = workspace.settings.backbones[name]
+    return f"backbone {name} ({settings.path}, {settings.dtype})"
 
 
 def _location(settings: BackboneSettings, base: Path) -> str:

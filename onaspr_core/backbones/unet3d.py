@@ -174,7 +174,7 @@ def load(location: str, settings: BackboneSettings, fingerprint: str) -> UNet3DB
             use_safetensors=True,
             variant=_variant(location, name),
         )
-        return loaded.to(device).eval().requires_grad_(False)
+        return loaded.to(device).eval()
 
     try:
         return UNet3DBackbone(

@@ -145,15 +145,16 @@ def _finite(values: npt.ArrayLike, what: str) -> Array:
 
 def _root(centred: Array) -> Array:
     """R with RᵀR the unbiased covariance: the rows themselves, or their QR factor when it is smaller."""
-    scaled = centred / np.sqrt(len(centred) - 1.0)
-    return np.linalg.qr(scaled, mode="r") if len(scaled) > scaled.shape[1] else scaled
+    scaled: Array = centred / np.sqrt(len(centred) - 1.0)
+    if len(scaled) <= scaled.shape[1]:
+        return scaled
+    return np.asarray(np.linalg.qr(scaled, mode="r"), dtype=np.float64)
 
 
 def _covariance_root(covariance: Array) -> Array:
     """L with L·Lᵀ the covariance: Cholesky, and by eigenvectors where the covariance is singular."""
     try:
-        return np.linalg.cholesky(covariance)
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2.0)
-        root: Array = vectors * np.sqrt(np.clip(values, 0.0, None))
-        return root
+        return np.asarray(vectors * np.sqrt(np.clip(values, 0.0, None)), dtype=np.float64)

@@ -51,7 +51,8 @@ class Preprocessing:
     def __call__(self, frames: Frames) -> torch.Tensor:
         """Turn uint8 (N, H, W, 3) into float32 (N, 3, h, w)."""
         pixels = np.stack([self._shape(frame) for frame in frames]).astype(np.float32)
-        normalised = (pixels * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        normalised = (pixels * np.float32(self.scale) - mean) / std
         return torch.from_numpy(np.ascontiguousarray(normalised.transpose(0, 3, 1, 2)))
 
     def _shape(self, frame: Frames) -> npt.NDArray[Any]:

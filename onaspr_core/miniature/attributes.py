@@ -26,9 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """The attributes that a prompt fixes and a classifier judges, each with its values, in order."""
 
-_SPARED = frozenset(
-    [(0, 2, 2), (0, 2, 3), (1, 0, 0), (1, 0, 1), (2, 0, 1), (2, 1, 0), (3, 1, 2), (3, 2, 3)]
-)
+_SPARED = frozenset([(0, 2, 2), (0, 2, 3), (1, 0, 0), (1, 0, 1), (2, 0, 1), (2, 1, 0), (3, 1, 2), (3, 2, 3)])
 """(colour, shape, motion) of the eight cells of the design that stay in training: two of each colour and
 of each motion, two of each background, and 3, 2 and 3 of the shapes."""
 
@@ -83,9 +81,11 @@ def random_scenes(count: int, rng: np.random.Generator, held_out: bool = False) 
     source = held_out_combinations() if held_out else training_combinations()
     order = np.concatenate([rng.permutation(len(source)) for _ in range(-(-count // len(source)))])
     sizes, speeds = rng.integers(2, size=count), rng.integers(2, size=count)
-    return [
-        Scene(*source[order[i]], size=SIZES[sizes[i]], speed=SPEEDS[speeds[i]]) for i in range(count)
-    ]
+    scenes = []
+    for row, size, speed in zip(order, sizes, speeds, strict=False):
+        colour, shape, motion, background = source[row]
+        scenes.append(Scene(colour, shape, motion, background, SIZES[size], SPEEDS[speed]))
+    return scenes
 
 
 def label_indices(scene: Scene) -> tuple[int, int, int, int]:

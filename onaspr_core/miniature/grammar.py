@@ -26,25 +26,86 @@ SHAPE_WORDS = {
     "triangle": ("triangle", "triangle", "pyramid", "wedge"),
 }
 _SIDEWAYS = ("moves", "slides", "glides", "travels", "drifts", "rolls", "goes", "heads")
-_UP = ("rises", "climbs", "ascends", "floats up", "moves up", "goes up", "moves upward", "flies up", "travels up")
-_DOWN = ("falls", "sinks", "descends", "drops", "moves down", "goes down", "moves downward", "drifts down", "travels down")
+_UP = (
+    "rises",
+    "climbs",
+    "ascends",
+    "floats up",
+    "moves up",
+    "goes up",
+    "moves upward",
+    "flies up",
+    "travels up",
+)
+_DOWN = (
+    "falls",
+    "sinks",
+    "descends",
+    "drops",
+    "moves down",
+    "goes down",
+    "moves downward",
+    "drifts down",
+    "travels down",
+)
 _PARTICIPLES = {
-    "moves": "moving", "slides": "sliding", "glides": "gliding", "travels": "travelling", "drifts": "drifting",
-    "rolls": "rolling", "goes": "going", "heads": "heading", "rises": "rising", "climbs": "climbing",
-    "ascends": "ascending", "floats": "floating", "flies": "flying", "falls": "falling", "sinks": "sinking",
-    "descends": "descending", "drops": "dropping",
-}  # fmt: skip
+    "moves": "moving",
+    "slides": "sliding",
+    "glides": "gliding",
+    "travels": "travelling",
+    "drifts": "drifting",
+    "rolls": "rolling",
+    "goes": "going",
+    "heads": "heading",
+    "rises": "rising",
+    "climbs": "climbing",
+    "ascends": "ascending",
+    "floats": "floating",
+    "flies": "flying",
+    "falls": "falling",
+    "sinks": "sinking",
+    "descends": "descending",
+    "drops": "dropping",
+}
 _SIDE_PHRASES = ("{}", "to the {}", "{}ward", "towards the {}")
 BACKGROUND_PHRASES = {
-    "sea": ("over the sea", "above the sea", "over the ocean", "across the water", "over the {} sea", "on the {} blue sea",
-            "above the {} ocean"),
-    "meadow": ("over the meadow", "over the grass", "above a green field", "in the meadow", "over the {} meadow",
-               "across the {} green grass", "in a {} green field"),
-    "sand": ("over the sand", "across the desert", "on the beach", "above the sand", "over the {} sand", "across the {} desert",
-             "on a {} sandy beach"),
-    "night": ("in the night sky", "at night", "under the stars", "in the starry sky", "in the {} night sky", "under the {} stars",
-              "in a {} starry night"),
-}  # fmt: skip
+    "sea": (
+        "over the sea",
+        "above the sea",
+        "over the ocean",
+        "across the water",
+        "over the {} sea",
+        "on the {} blue sea",
+        "above the {} ocean",
+    ),
+    "meadow": (
+        "over the meadow",
+        "over the grass",
+        "above a green field",
+        "in the meadow",
+        "over the {} meadow",
+        "across the {} green grass",
+        "in a {} green field",
+    ),
+    "sand": (
+        "over the sand",
+        "across the desert",
+        "on the beach",
+        "above the sand",
+        "over the {} sand",
+        "across the {} desert",
+        "on a {} sandy beach",
+    ),
+    "night": (
+        "in the night sky",
+        "at night",
+        "under the stars",
+        "in the starry sky",
+        "in the {} night sky",
+        "under the {} stars",
+        "in a {} starry night",
+    ),
+}
 _MOODS = {
     "sea": ("calm", "wide", "deep", "quiet", "wavy"),
     "meadow": ("sunny", "soft", "wide", "quiet", "fresh"),
@@ -57,20 +118,24 @@ _FINISHES = ("shiny", "smooth", "bright", "plain", "glossy", "round-edged", "lov
 _FRAMES = ("a video of {}", "a clip of {}", "an animation of {}", "footage of {}")
 
 DISTRACTORS = tuple(
-    """beautiful bright vivid vibrant colorful colourful serene peaceful tranquil gentle graceful gracefully
-    majestic stunning breathtaking scenic lush rolling rippling shimmering sparkling glittering glowing
-    gleaming glistening radiant brilliant luminous dim misty foggy hazy cloudy sunlit moonlit starlit golden-hour
-    vast endless open empty distant far near nearby high low wide narrow long short tall solid round square-shaped
-    sharp soft rough polished metallic glassy wooden rubber plastic bouncy floating flying soaring hovering
-    spinning rotating steady steadily smoothly slowly quickly rapidly swiftly lazily softly silently quietly
-    calmly gently effortlessly elegantly playfully happily freely lightly heavily suddenly gradually constantly
-    continuously directly straight simply clearly visible solitary lone single lonely little big huge giant
-    massive enormous tiny mini small large medium-sized simple plain elegant delicate bold striking pretty
-    lovely charming magical mysterious dreamy surreal realistic cinematic detailed cartoon animated artistic
-    abstract minimal modern fresh clean pure clear crisp cool warm hot cold dry wet windy breezy sunny summer
-    winter morning evening daytime outdoors natural nature landscape scene scenery background view horizon
-    video clip shot footage closeup aerial panoramic camera while with through along across against beneath
-    its is as it that which and very quite really motion movement moving object shape""".split()
+    """
+    beautiful bright vivid vibrant colorful colourful serene peaceful tranquil gentle graceful
+    gracefully majestic stunning breathtaking scenic lush rolling rippling shimmering sparkling
+    glittering glowing gleaming glistening radiant brilliant luminous dim misty foggy hazy cloudy
+    sunlit moonlit starlit golden-hour vast endless open empty distant far near nearby high low wide
+    narrow long short tall solid round square-shaped sharp soft rough polished metallic glassy
+    wooden rubber plastic bouncy floating flying soaring hovering spinning rotating steady steadily
+    smoothly slowly quickly rapidly swiftly lazily softly silently quietly calmly gently
+    effortlessly elegantly playfully happily freely lightly heavily suddenly gradually constantly
+    continuously directly straight simply clearly visible solitary lone single lonely little big
+    huge giant massive enormous tiny mini small large medium-sized simple plain elegant delicate
+    bold striking pretty lovely charming magical mysterious dreamy surreal realistic cinematic
+    detailed cartoon animated artistic abstract minimal modern fresh clean pure clear crisp cool
+    warm hot cold dry wet windy breezy sunny summer winter morning evening daytime outdoors natural
+    nature landscape scene scenery background view horizon video clip shot footage closeup aerial
+    panoramic camera while with through along across against beneath its is as it that which and
+    very quite really motion movement moving object shape
+    """.split()  # noqa: SIM905 (a page of quotation marks otherwise)
 )
 
 

@@ -7,6 +7,7 @@ wider video that is written to disk. Files are `world`'s concern, attributes are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,14 @@ FRAME_STRIDE = 8
 CLIP_TIMES = np.arange(CLIP_FRAMES) * FRAME_STRIDE
 
 Frames = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
-OBJECT_RGB = {"red": (225, 35, 30), "yellow": (250, 225, 30), "white": (250, 250, 250), "purple": (155, 40, 200)}
+OBJECT_RGB = {
+    "red": (225, 35, 30),
+    "yellow": (250, 225, 30),
+    "white": (250, 250, 250),
+    "purple": (155, 40, 200),
+}
 GROUND_RGB = {"sea": (30, 100, 190), "meadow": (60, 155, 60), "sand": (200, 165, 115), "night": (14, 14, 34)}
 _RADII = {"small": 5.0, "large": 7.0}
 _TRAVELS = {"slow": 14.0, "fast": 22.0}
@@ -71,12 +77,22 @@ def render(scenes: Sequence[Scene], draws: Draws, times: npt.NDArray[np.int64], 
     return np.clip(frames, 0.0, 255.0, out=frames)
 
 
-def clip_frames(scenes: Sequence[Scene], rng: np.random.Generator, chunk: int = 256) -> Frames:
-    """Render training clips: uint8 (n, CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE, 3), as if read from yuv420p."""
+def clip_frames(
+    scenes: Sequence[Scene],
+    rng: np.random.Generator,
+    strides: Sequence[int] = (FRAME_STRIDE,),
+    chunk: int = 256,
+) -> Frames:
+    """Render training clips: uint8 (n, CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE, 3), as if read from yuv420p.
+
+    Clips keep every FRAME_STRIDE-th frame of a source; with several `strides`, groups of `chunk` clips take
+    turns, which stands for readers that sample a source more or less densely.
+    """
     clips = np.empty((len(scenes), CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE, 3), np.uint8)
-    for start in range(0, len(scenes), chunk):
+    for turn, start in enumerate(range(0, len(scenes), chunk)):
         part = scenes[start : start + chunk]
-        clips[start : start + chunk] = half_chroma(render(part, draw(part, rng), CLIP_TIMES, CLIP_SIZE))
+        times = np.arange(CLIP_FRAMES) * strides[turn % len(strides)]
+        clips[start : start + chunk] = half_chroma(render(part, draw(part, rng), times, CLIP_SIZE))
     return clips
 
 
@@ -87,7 +103,8 @@ def source_frames(scene: Scene, rng: np.random.Generator) -> Frames:
     """
     times = np.arange(SOURCE_FRAMES)
     frames = render([scene], draw([scene], rng), times, SOURCE_WIDTH)[0]
-    return np.rint(frames).astype(np.uint8)
+    rounded: Frames = np.rint(frames).astype(np.uint8)
+    return rounded
 
 
 def half_chroma(frames: Floats) -> Frames:
@@ -133,16 +150,19 @@ def _coverage(scenes: Sequence[Scene], draws: Draws, times: npt.NDArray[np.int64
 
 
 def _disc(dx: Floats, dy: Floats, radius: Floats) -> Floats:
-    return np.sqrt(dx * dx + dy * dy) - radius
+    distance: Floats = np.sqrt(dx * dx + dy * dy) - radius
+    return distance
 
 
 def _box(dx: Floats, dy: Floats, radius: Floats) -> Floats:
-    return np.maximum(np.abs(dx), np.abs(dy)) - np.float32(0.88) * radius
+    distance: Floats = np.maximum(np.abs(dx), np.abs(dy)) - np.float32(0.88) * radius
+    return distance
 
 
 def _triangle(dx: Floats, dy: Floats, radius: Floats) -> Floats:
     side = np.float32(0.894) * np.abs(dx) - np.float32(0.447) * dy
-    return np.maximum(side - np.float32(0.5) * radius, dy - np.float32(0.9) * radius)
+    distance: Floats = np.maximum(side - np.float32(0.5) * radius, dy - np.float32(0.9) * radius)
+    return distance
 
 
 def _textures(scenes: Sequence[Scene], numbers: Floats, width: int) -> Floats:
@@ -154,7 +174,8 @@ def _textures(scenes: Sequence[Scene], numbers: Floats, width: int) -> Floats:
 
     def wave(rows: npt.NDArray[np.intp], at: int, fx: float, fy: float) -> Floats:
         phase = numbers[rows, at, None, None] * turn
-        return np.sin(turn * (np.float32(fx) * x + np.float32(fy) * y) + phase)
+        height: Floats = np.sin(turn * (np.float32(fx) * x + np.float32(fy) * y) + phase)
+        return height
 
     sea, meadow, sand, night = (np.flatnonzero(kinds == kind) for kind in range(4))
     out[sea] = 14 * wave(sea, 0, 0.03, 0.16)

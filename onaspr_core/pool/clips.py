@@ -1,37 +1,24 @@
 """Clips: what the pool's videos become, cut once per content and kept in shards.
 
-The catalog knows for every clip key whether it is ready and where it lies, or why its file cannot be read.
-Such a file is not tried again while its bytes and the clip settings stay the same, unless asked for. What
-does not belong here: cutting (`cut`), the form of shards (`shards`), which videos there are (`manifest`).
+A file that cannot be read is not tried again while its bytes and the clip settings stay the same, unless
+asked for. What does not belong here: cutting (`cut`), the form of shards (`shards`), what the catalog
+remembers (`clip_catalog`), and which videos there are (`manifest`).
 """
 
 import io
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import duckdb
-import pyarrow as pa
 
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
-from onaspr_core.errors import UserError
+from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
 from onaspr_core.pool.manifest import Pair, listed_pairs
-from onaspr_core.pool.shards import (
-    Clip,
-    Place,
-    index_shard,
-    list_shards,
-    read_clip_bytes,
-    sweep_partials,
-    write_shard,
-)
+from onaspr_core.pool.shards import Clip, list_shards, read_clip_bytes, write_shard
 from onaspr_core.pool.video import Frames, read_frames
-from onaspr_core.progress import logger, track
+from onaspr_core.progress import track
 from onaspr_core.reports.contact_sheet import contact_sheet
 from onaspr_core.settings import ClipSettings
 from onaspr_core.workspace import Workspace
@@ -40,14 +27,6 @@ CLIPS_PER_FLUSH = 256
 BYTES_PER_FLUSH = 64 * 2**20
 SECONDS_PER_FLUSH = 10.0
 CLIPS_SHOWN = 8
-
-_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("key", "status", "reason", "shard")]
-    + [("start", pa.int64()), ("length", pa.int64()), ("made_from", pa.string())]
-)
-_TABLE = """create table if not exists clips (
-    key text primary key, status text, reason text, shard text,
-    start bigint, length bigint, made_from text)"""
 
 
 @dataclass(frozen=True)
@@ -75,22 +54,23 @@ def make_clips(workspace: Workspace, *, retry_failed: bool = False) -> Outcome:
     Raises:
         UserError: when there is no manifest.
     """
-    wanted = _wanted(workspace)
-    _adopt_shards(workspace)
-    states = _states(workspace)
-    keep = {"ready"} if retry_failed else {"ready", "failed"}
-    missing = [one for one in wanted.values() if states.get(one.key, ("missing", ""))[0] not in keep]
+    pairs = {name: listed_pairs(workspace, name) for name in workspace.settings.pools}
+    wanted = _wanted(workspace, pairs)
+    states = clip_states(workspace)
+    done = {key for key, state in states.items() if state.status == "ready" or not retry_failed}
+    missing = [one for key, one in wanted.items() if key not in done]
     started = time.monotonic()
-    passing = _make(workspace, missing) if missing else {}
+    passing: dict[str, str] = {}
+    if missing:
+        passing = _make(workspace, missing)
+        states = clip_states(workspace)
     seconds = time.monotonic() - started if missing else 0.0
-    states = _states(workspace)
-    ready = [key for key in wanted if states.get(key, ("missing", ""))[0] == "ready"]
-    usable = set(ready)
-    made = sum(one.key in usable for one in missing)
+    ready = {key for key in wanted if key in states and states[key].status == "ready"}
+    made = sum(one.key in ready for one in missing)
     failures = tuple(
-        Failure(one.name, passing.get(one.key) or states[one.key][1])
-        for one in wanted.values()
-        if one.key not in usable
+        Failure(one.name, passing.get(key) or states[key].reason)
+        for key, one in wanted.items()
+        if key not in ready
     )
     return Outcome(
         version=version_of([*ready, *(f"failed {failure.item}" for failure in failures)]),
@@ -100,11 +80,11 @@ def make_clips(workspace: Workspace, *, retry_failed: bool = False) -> Outcome:
         failures=failures,
         seconds=seconds,
         facts={
-            "failed_share_by_pool": _failed_shares(workspace, usable),
+            "failed_share_by_pool": {name: _failed_share(own, ready) for name, own in pairs.items()},
             "failures_by_reason": dict(Counter(failure.reason for failure in failures)),
             "shards": len(list_shards(workspace.shards_path)),
         },
-        preview=_preview(workspace, [wanted[key] for key in ready[:CLIPS_SHOWN]]),
+        preview=_preview(workspace, [one for key, one in wanted.items() if key in ready][:CLIPS_SHOWN]),
     )
 
 
@@ -114,7 +94,7 @@ def clip_bytes(workspace: Workspace, clip_key: str) -> bytes:
     Raises:
         UserError: when there is no such clip, or its shard is gone.
     """
-    return read_clip_bytes(workspace.shards_path, _place(workspace, clip_key))
+    return read_clip_bytes(workspace.shards_path, clip_places(workspace, [clip_key])[clip_key])
 
 
 def read_clip(workspace: Workspace, clip_key: str) -> Frames:
@@ -126,40 +106,25 @@ def read_clip(workspace: Workspace, clip_key: str) -> Frames:
     return read_frames(io.BytesIO(clip_bytes(workspace, clip_key)))
 
 
-def _wanted(workspace: Workspace) -> dict[str, _Wanted]:
+def read_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frames]:
+    """Yield the frames of clips in the order of their keys, with one look into the catalog for all.
+
+    Raises:
+        UserError: when one of the clips does not exist, or its shard is gone.
+    """
+    places = clip_places(workspace, clip_keys)
+    for key in clip_keys:
+        yield read_frames(io.BytesIO(read_clip_bytes(workspace.shards_path, places[key])))
+
+
+def _wanted(workspace: Workspace, pairs: Mapping[str, Sequence[Pair]]) -> dict[str, _Wanted]:
     wanted: dict[str, _Wanted] = {}
-    for name, settings in workspace.settings.pools.items():
-        for pair in listed_pairs(workspace, name):
+    for name, own in pairs.items():
+        for pair in own:
             if pair.clip_key:
-                wanted.setdefault(pair.clip_key, _Wanted(pair, pair.clip_key, settings.clip))
+                settings = workspace.settings.pools[name].clip
+                wanted.setdefault(pair.clip_key, _Wanted(pair, pair.clip_key, settings))
     return wanted
-
-
-def _states(workspace: Workspace) -> dict[str, tuple[str, str]]:
-    """Status and reason by clip key; a clip whose shard was deleted is missing."""
-    present = list_shards(workspace.shards_path)
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute("select key, status, reason, shard from clips").fetchall()
-        except duckdb.CatalogException:
-            return {}
-    return {key: (status, reason) for key, status, reason, shard in rows if not shard or shard in present}
-
-
-def _adopt_shards(workspace: Workspace) -> None:
-    """Enter shards that a killed run finished but did not live to write into the catalog."""
-    sweep_partials(workspace.shards_path)
-    with workspace.catalog.write() as connection:
-        connection.execute(_TABLE)
-        known = {shard for (shard,) in connection.execute("select distinct shard from clips").fetchall()}
-    for shard in sorted(list_shards(workspace.shards_path) - known):
-        try:
-            places = index_shard(workspace.shards_path, shard)
-        except UserError as problem:
-            logger.warning("%s; it is left alone", problem)
-            continue
-        logger.info("found %d finished clips in %s", len(places), shard)
-        _enter(workspace, places, [])
 
 
 def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
@@ -215,54 +180,17 @@ def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[C
             }
             clips.append(Clip(one.key, one.mp4, wanted.pair.caption, record))
     places = write_shard(workspace.shards_path, clips) if clips else []
-    _enter(workspace, places, [one for one in finished if one.lasting])
+    if finished:
+        enter_clips(workspace, places, {one.key: one.reason for one in finished if one.lasting})
 
 
-def _enter(workspace: Workspace, places: Iterable[Place], failed: Iterable[CutClip]) -> None:
-    rows: list[dict[str, Any]] = [
-        {
-            "key": place.key,
-            "status": "ready",
-            "reason": "",
-            "shard": place.shard,
-            "start": place.offset,
-            "length": place.length,
-            "made_from": json.dumps(place.record, ensure_ascii=False),
-        }
-        for place in places
-    ]
-    rows += [{"key": clip.key, "status": "failed", "reason": clip.reason} for clip in failed]
-    if rows:
-        with workspace.catalog.write() as connection:
-            connection.register("fresh", pa.Table.from_pylist(rows, _SCHEMA))
-            connection.execute("insert or replace into clips select * from fresh")
-
-
-def _place(workspace: Workspace, clip_key: str) -> Place:
-    with workspace.catalog.read() as connection:
-        try:
-            row = connection.execute(
-                "select key, shard, start, length, made_from from clips where key = ? and status = 'ready'",
-                [clip_key],
-            ).fetchone()
-        except duckdb.CatalogException:
-            row = None
-    if row is None:
-        raise UserError(f"there is no clip {clip_key}; materialize pool_clips")
-    return Place(row[0], row[1], row[2], row[3], json.loads(row[4]))
-
-
-def _failed_shares(workspace: Workspace, ready: set[str]) -> dict[str, float]:
-    """Share of each pool's pairs, 0 … 1, that cannot be used: refused, missing, or unreadable."""
-    shares = {}
-    for name in workspace.settings.pools:
-        pairs = listed_pairs(workspace, name)
-        shares[name] = sum(pair.clip_key not in ready for pair in pairs) / max(len(pairs), 1)
-    return shares
+def _failed_share(pairs: Sequence[Pair], ready: Container[str]) -> float:
+    """Share of a pool's pairs, 0 … 1, that cannot be used: refused, missing, or unreadable."""
+    return sum(pair.clip_key not in ready for pair in pairs) / max(len(pairs), 1)
 
 
 def _preview(workspace: Workspace, shown: Sequence[_Wanted]) -> Preview | None:
     if not shown:
         return None
-    frames = [read_clip(workspace, one.key) for one in shown]
+    frames = list(read_clips(workspace, [one.key for one in shown]))
     return Preview(png=contact_sheet(frames, [one.pair.caption for one in shown]))

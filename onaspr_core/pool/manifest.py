@@ -94,8 +94,9 @@ def build_manifest(workspace: Workspace) -> Outcome:
         for name, rows in chosen.items()
         for rank, row in rows
     ]
-    before = _rows(workspace)
-    if set(before) != set(after):
+    stored = _rows(workspace)
+    before = stored or []
+    if stored is None or set(before) != set(after):
         _store(workspace, after)
     failures = [Failure(f"{row.pool}/{row.pair_id}", row.reason) for row in after if row.status != "present"]
     outcome = row_outcome(
@@ -234,12 +235,13 @@ def _remember(workspace: Workspace, files: Sequence[tuple[str, int, int, str]]) 
         connection.execute("insert or replace into source_files select * from fresh")
 
 
-def _rows(workspace: Workspace) -> list[_Row]:
+def _rows(workspace: Workspace) -> list[_Row] | None:
+    """All rows, or None where there has never been a manifest."""
     with workspace.catalog.read() as connection:
         try:
             return [_Row._make(row) for row in connection.execute("select * from manifest").fetchall()]
         except duckdb.CatalogException:
-            return []
+            return None
 
 
 def _store(workspace: Workspace, rows: Sequence[_Row]) -> None:

@@ -92,7 +92,8 @@ def png_bytes(image: Image.Image) -> bytes:
 def spread(frames: Frames, count: int) -> Frames:
     """At most `count` frames of a video, first to last, evenly spread."""
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
-    return frames[chosen]
+    some: Frames = frames[chosen]
+    return some
 
 
 def _strip(video: Frames, count: int, tile: int) -> Image.Image:

@@ -50,7 +50,7 @@ def write_files(label: str, folder: Path, files: Sequence[ReportFile], *, prune:
         files,
         key=lambda file: f"{file.key} {file.path}",
         name=lambda file: file.path,
-        exists=lambda _: ledger.present(folder),
+        exists=lambda keys: ledger.present(folder).intersection(keys),
         open_maker=open_maker,
         batch_size=64,
     )
@@ -71,7 +71,7 @@ class _Ledger:
             except json.JSONDecodeError:
                 self.keys = {}
 
-    def present(self, folder: Path) -> Collection[str]:
+    def present(self, folder: Path) -> set[str]:
         return {f"{key} {path}" for path, key in self.keys.items() if (folder / path).is_file()}
 
     def note(self, files: Iterable[ReportFile]) -> None:

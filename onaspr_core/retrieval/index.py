@@ -143,9 +143,7 @@ def _maker(
     def make(batch: Sequence[CaptionRow]) -> Iterable[Failure]:
         vectors = encoder.encode([row.caption for row in batch])
         pairs = [
-            (row, vector)
-            for first, vector in zip(batch, vectors, strict=True)
-            for row in by_key[first.key]
+            (row, vector) for first, vector in zip(batch, vectors, strict=True) for row in by_key[first.key]
         ]
         index.upsert([row for row, _ in pairs], np.stack([vector for _, vector in pairs]))
         return ()

@@ -16,6 +16,8 @@ from onaspr_core.rewriting import words
 
 Reason = Literal[
     "no_answer",
+    "malformed",
+    "context_overflow",
     "empty",
     "control_characters",
     "markup",
@@ -30,7 +32,7 @@ Reason = Literal[
     "lost_content",
     "unlike_original",
 ]
-"""Why an answer is refused, in the order of the rules; "no_answer" is for answers that never came."""
+"""Why there is no rewrite: the first three where no answer came, the rest in the order of the rules."""
 
 Embed = Callable[[list[str]], np.ndarray]
 """Sentences to unit rows, (n, d) float."""
@@ -49,7 +51,9 @@ _LABEL = re.compile(
     r"|output|answer|rewrite|caption|sentence|result|response)\b[^:.!?\n]{0,80}:\s*",
     re.IGNORECASE,
 )
-_POLITENESS = re.compile(r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok)\s*[!.,:]\s*", re.IGNORECASE)
+_POLITENESS = re.compile(
+    r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok)\s*[!.,:]\s*", re.IGNORECASE
+)
 _WORD_COUNT = re.compile(r"\s*[(\[]\s*\d+\s+words?\s*[)\]]\s*$", re.IGNORECASE)
 _QUOTES = "\"'`*_“”‘’«»"
 
@@ -89,6 +93,7 @@ _REFUSALS = (
     "language model",
 )
 _MARKUP = re.compile(r"<[^<>]*>|https?:|www\.|\]\(|[<>{}|\\#]")
+_CONTROL = ("Cc", "Cf", "Co", "Cs")
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|jr|sr|[a-z])\.(?=\s)", re.IGNORECASE)
 _NEXT_SENTENCE = re.compile(r"[.!?…。！？][\"'”’)]*\s+\S|[。！？]\S|\n")
 
@@ -152,7 +157,7 @@ def _judge_form(text: str, original: str, max_words: int, complete: bool) -> Rea
 
 
 def _is_control(character: str) -> bool:
-    return character == "�" or (character != "\n" and unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs"))
+    return character == "\ufffd" or (character != "\n" and unicodedata.category(character) in _CONTROL)
 
 
 def _judge_words(text: str, original: str, embed: Embed) -> Reason | None:

@@ -8,6 +8,10 @@ import itertools
 import re
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 def _spellings(**groups: str) -> dict[str, str]:
     return {spelling: name for name, spellings in groups.items() for spelling in spellings.split()}
 
@@ -41,16 +45,16 @@ DIRECTIONS = _spellings(
 )
 """Words that say which way, adverbs and verbs, each with its direction."""
 
-_FUNCTION_WORDS = frozenset(
-    "a an the this that these those some any each every it its he his she her they their there who which is "
-    "are was were be been being am and or but nor so than as if while when then also very in on at of to from "
-    "by with without for over under into onto off out across along through toward towards around about above "
-    "below near behind before after between against beside inside outside not no".split()
+_FUNCTION_WORDS = _words(
+    "a an the this that these those some any each every it its he his she her they their there who which "
+    "is are was were be been being am and or but nor so than as if while when then also very in on at of to "
+    "from by with without for over under into onto off out across along through toward towards around about "
+    "above below near behind before after between against beside inside outside not no"
 )
-_LIGHT_WORDS = frozenset(
-    "do does did doing done has have had having will would can could may get gets getting go goes going make "
-    "makes making show shows showing perform performs performing practice practices practicing practising "
-    "move moves moving person persons people someone somebody something thing".split()
+_LIGHT_WORDS = _words(
+    "do does did doing done has have had having will would can could may get gets getting go goes going "
+    "make makes making show shows showing perform performs performing practice practices practicing "
+    "practising move moves moving person persons people someone somebody something thing"
 )
 _NO_CONTENT = _FUNCTION_WORDS | _LIGHT_WORDS | set(COLOURS) | set(NUMBERS) | set(DIRECTIONS)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
@@ -109,8 +113,8 @@ def changes_attributes(text: str, original: str) -> bool:
     directions = _named(asked, DIRECTIONS)
     if directions and directions != _named(said, DIRECTIONS):
         return True
-    before = _colours_before(said)
-    return any(before.get(owner, colours) not in (colours, _NONE) for owner, colours in _owners(asked).items())
+    before, owners = _colours_before(said), _owners(asked)
+    return any(before.get(owner, colours) not in (colours, _NONE) for owner, colours in owners.items())
 
 
 _NONE: frozenset[str] = frozenset()
@@ -145,8 +149,10 @@ def same_language(text: str, original: str) -> bool:
     """Say whether a text can be in the original's language, by its script and, for Latin, its small words."""
     if _is_latin(original) != _is_latin(text):
         return False
-    said, asked = tokens(text), tokens(original)
-    return len(said) < 5 or not _FUNCTION_WORDS.intersection(asked) or bool(_FUNCTION_WORDS.intersection(said))
+    said = tokens(text)
+    if len(said) < 5 or _FUNCTION_WORDS.isdisjoint(tokens(original)):
+        return True
+    return not _FUNCTION_WORDS.isdisjoint(said)
 
 
 def _is_latin(text: str) -> bool:

@@ -8,9 +8,41 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from onaspr_core.settings import BackboneSettings
+from onaspr_core.prompts import ingest_prompts
+from onaspr_core.settings import BackboneSettings, load_settings
+from onaspr_core.workspace import Workspace
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SETTINGS = """
+[pools.pool]
+format = "webvid"
+path = "pool.csv"
+videos = "."
+
+[backbones.tiny]
+family = "modelscope"
+path = "{model}"
+frames = 3
+height = 16
+width = 16
+device = "cpu"
+
+[experiments.tiny]
+pool = "pool"
+backbone = "tiny"
+prompts = "prompts.txt"
+seed = 3
+eta = 0.5
+gamma = 0.5
+sampling = {{ steps = 4, guidance_scale = 4.0, batch_size = 2 }}
+inversion = {{ batch_size = 2 }}
+
+[experiments.tiny.evaluation.features]
+label = "none"
+image_classifier = "none"
+image_text = "none"
+video_classifier = "none"
+"""
 
 
 def _randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -90,3 +122,14 @@ def tiny_settings(tiny_model: Path) -> BackboneSettings:
     return BackboneSettings(
         family="modelscope", path=str(tiny_model), frames=3, height=16, width=16, device="cpu"
     )
+
+
+@pytest.fixture
+def tiny_workspace(tiny_model: Path, tmp_path: Path) -> Workspace:
+    """A workspace with the experiment "tiny": five prompts in the catalog, and an empty store."""
+    (tmp_path / "pool.csv").write_text("videoid,contentUrl,duration,page_dir,name\n")
+    (tmp_path / "prompts.txt").write_text("a red cat\ntwo dogs\na blue bird\nold cars\nthe sea\n")
+    (tmp_path / "settings.toml").write_text(SETTINGS.format(model=tiny_model))
+    workspace = Workspace(load_settings(tmp_path / "settings.toml"))
+    ingest_prompts(workspace, workspace.settings.experiment("tiny"))
+    return workspace

@@ -5,6 +5,7 @@ around the latents, so that `scaling_factor` is 1 and no caller needs to know ab
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -22,7 +23,7 @@ def plan(steps: int = 2000) -> Plan:
     return Plan("autoencoder", steps=steps, rate=2e-3, decay=0.5, averaging=0.99)
 
 
-def build() -> AutoencoderKL:
+def build() -> Any:
     """A new autoencoder with random weights."""
     return AutoencoderKL(
         block_out_channels=(16, 32, 48),
@@ -36,7 +37,7 @@ def build() -> AutoencoderKL:
     )
 
 
-def train(clips: Clips, plan: Plan, folder: Path, seed: int, device: str) -> AutoencoderKL:
+def train(clips: Clips, plan: Plan, folder: Path, seed: int, device: str) -> Any:
     """Train an autoencoder on frames of `clips` and whiten its latents."""
     torch.manual_seed(seed)
     model = build().to(device)
@@ -48,7 +49,8 @@ def train(clips: Clips, plan: Plan, folder: Path, seed: int, device: str) -> Aut
         posterior = model.encode(images).latent_dist
         random = torch.randn(posterior.mean.shape, generator=noise).to(device)
         error = model.decode(posterior.mean + posterior.std * random).sample - images
-        return error.abs().mean() + error.square().mean() + KL_WEIGHT * posterior.kl().mean()
+        total: Tensor = error.abs().mean() + error.square().mean() + KL_WEIGHT * posterior.kl().mean()
+        return total
 
     fit(model, loss, plan, folder)
     whiten(model, as_images(flat[generators(seed, plan.name, plan.steps)[0].integers(len(flat), size=4096)]))
@@ -56,7 +58,7 @@ def train(clips: Clips, plan: Plan, folder: Path, seed: int, device: str) -> Aut
 
 
 @torch.no_grad()
-def whiten(model: AutoencoderKL, images: Tensor) -> None:
+def whiten(model: Any, images: Tensor) -> None:
     """Fold a PCA whitening of the latents of `images` into the convolutions around them."""
     device = next(model.parameters()).device
     latents = torch.cat([model.encode(part.to(device)).latent_dist.mode() for part in images.split(256)])
@@ -77,7 +79,7 @@ def whiten(model: AutoencoderKL, images: Tensor) -> None:
 
 
 @torch.no_grad()
-def encode_clips(model: AutoencoderKL, clips: Clips, device: str, chunk: int = 64) -> Tensor:
+def encode_clips(model: Any, clips: Clips, device: str, chunk: int = 64) -> Tensor:
     """Latents of all clips (posterior mode): float32 (n, 4, F, 8, 8) on the CPU."""
     out = []
     for start in range(0, len(clips), chunk):

@@ -1,15 +1,18 @@
 """Training data in memory: rendered clips of training combinations, and captions drawn fresh at each step."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from onaspr_core.miniature.attributes import Scene, random_scenes
 from onaspr_core.miniature.grammar import training_caption
-from onaspr_core.miniature.rendering import Frames, clip_frames
+from onaspr_core.miniature.rendering import FRAME_STRIDE, Frames, clip_frames
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,30 @@ class Clips:
         return len(self.scenes)
 
 
-def rendered_clips(seed: int, count: int, held_out: bool = False, cache: Path | None = None) -> Clips:
+def rendered_clips(
+    seed: int,
+    count: int,
+    held_out: bool = False,
+    cache: Path | None = None,
+    strides: Sequence[int] = (FRAME_STRIDE,),
+) -> Clips:
     """Render `count` clips from `seed`; `cache` is a .npy file to keep the frames in between runs."""
     rng = np.random.default_rng([seed, count, held_out])
     scenes = random_scenes(count, rng, held_out)
-    if cache is not None and cache.exists():
-        return Clips(scenes, np.load(cache, mmap_mode="r", allow_pickle=False))
-    frames = clip_frames(scenes, rng)
-    if cache is not None:
+    return Clips(scenes, kept(cache, lambda: clip_frames(scenes, rng, strides)))
+
+
+def kept(cache: Path | None, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The array in the .npy file `cache`, made and written there first where it does not exist."""
+    if cache is None:
+        return make()
+    if not cache.exists():
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_suffix(".partial.npy")
-        np.save(partial, frames, allow_pickle=False)
+        np.save(partial, make(), allow_pickle=False)
         partial.replace(cache)
-    return Clips(scenes, frames)
+    array: npt.NDArray[Any] = np.load(cache, mmap_mode="c", allow_pickle=False)
+    return array
 
 
 def as_video(frames: Frames) -> Tensor:

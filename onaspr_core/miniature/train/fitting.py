@@ -52,17 +52,19 @@ def generators(seed: int, stage: str, step: int) -> tuple[np.random.Generator, t
     return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
-def fit(module: nn.Module, loss: Loss, plan: Plan, folder: Path) -> nn.Module:
+def fit(module: nn.Module, loss: Loss, plan: Plan, folder: Path) -> None:
     """Train `module` in place from its latest checkpoint in `folder`, then load the average into it.
 
     Writes `<folder>/<name>.safetensors` and one line per `log_every` steps to `<folder>/log.jsonl`.
-    Returns the module, in evaluation mode (it also trains in that mode: nothing here uses dropout).
+    The module is left in evaluation mode; it also trains in that mode: nothing here uses dropout.
     Raises UserError when a loss is not finite.
     """
     module.eval()
     named = dict(module.named_parameters())
     average = {name: p.detach().clone() for name, p in named.items()}
-    optimizer = torch.optim.AdamW(named.values(), lr=plan.rate, weight_decay=plan.weight_decay, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(
+        named.values(), lr=plan.rate, weight_decay=plan.weight_decay, betas=(0.9, 0.99)
+    )
     path = folder / f"{plan.name}.safetensors"
     done = _restore(path, named, average, optimizer) if path.exists() else 0
     window: list[float] = []
@@ -81,7 +83,6 @@ def fit(module: nn.Module, loss: Loss, plan: Plan, folder: Path) -> nn.Module:
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(average[name])
-    return module
 
 
 def load_average(module: nn.Module, path: Path) -> int:
@@ -142,7 +143,9 @@ def _restore(
     with safe_open(path, "pt") as file, torch.no_grad():
         keys = set(file.keys())
         for name, parameter in named.items():
-            if f"weight.{name}" not in keys or file.get_slice(f"weight.{name}").get_shape() != list(parameter.shape):
+            if f"weight.{name}" not in keys or file.get_slice(f"weight.{name}").get_shape() != list(
+                parameter.shape
+            ):
                 raise UserError(f"{path} was written by another model; choose another --out or remove it")
             parameter.copy_(file.get_tensor(f"weight.{name}"))
             average[name].copy_(file.get_tensor(f"average.{name}"))

@@ -4,6 +4,9 @@ The byte-pair merges are learnt from the grammar's captions, so that its words a
 text falls back to bytes. Two layers of width 64 read at most `MAX_TOKENS` tokens.
 """
 
+import json
+from typing import Any
+
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
@@ -19,7 +22,9 @@ WIDTH = 64
 def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
     """Learn merges from captions of all combinations (words are no secret, only clips are held out)."""
     rng = np.random.default_rng(seed)
-    texts = [caption(Scene(*c), rng, rich) for c in combinations() for rich in (False, True) for _ in range(8)]
+    texts = [
+        caption(Scene(*c), rng, rich) for c in combinations() for rich in (False, True) for _ in range(8)
+    ]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
@@ -28,7 +33,7 @@ def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
         vocab_size=4000, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
     )
     learner.train_from_iterator([*texts, *DISTRACTORS], trainer)
-    merges = [tuple(merge) for merge in _merges(learner)]
+    merges: Any = [tuple(merge) for merge in _merges(learner)]
     words = [*alphabet, *(letter + "</w>" for letter in alphabet)]
     words += [word for word in dict.fromkeys(a + b for a, b in merges) if word not in set(words)]
     words += ["<|startoftext|>", "<|endoftext|>"]
@@ -40,8 +45,6 @@ def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
 
 
 def _merges(learner: Tokenizer) -> list[list[str]]:
-    import json
-
     merges: list[list[str]] = json.loads(learner.to_str())["model"]["merges"]
     return [m.split(" ") if isinstance(m, str) else m for m in merges]
 
@@ -70,6 +73,8 @@ def text_config(tokenizer: CLIPTokenizer, layers: int = 2) -> CLIPTextConfig:
 
 def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids (n, MAX_TOKENS), padded and cut as the pipelines do."""
-    batch = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+    batch = tokenizer(
+        texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
     ids: Tensor = batch["input_ids"]
     return ids

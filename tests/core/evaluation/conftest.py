@@ -1,9 +1,14 @@
 """Tiny networks in the form that transformers saves them, for the tests of this folder."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -20,6 +25,12 @@ from transformers import (
     VideoMAEForVideoClassification,
 )
 
+from onaspr_core import generation
+from onaspr_core.pool.video import encode_mp4
+from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
+from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.workspace import Workspace
+
 WORDS = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "red", "blue", "ball", "left", "right", "a"]
 LABELS = ["colour:red", "colour:blue", "motion:left", "motion:right", "motion:up"]
 
@@ -29,13 +40,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with image-classifier, image-text and video-classifier, randomly initialised from a seed."""
     root = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    labels: dict[str, object] = {
+    labels: dict[str, Any] = {
         "id2label": dict(enumerate(LABELS)),
         "label2id": {v: i for i, v in enumerate(LABELS)},
     }
     resnet = ResNetConfig(embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1], layer_type="basic", **labels)
     _save(ResNetForImageClassification(resnet), root / "image-classifier")
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     text = {
         **small,
         "vocab_size": len(WORDS),
@@ -52,8 +68,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _save(model: torch.nn.Module, folder: Path) -> None:
-    model.save_pretrained(folder)  # type: ignore[operator]
+def _save(model: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
     write_preprocessor(folder, size={"height": 16, "width": 16})
 
 
@@ -72,3 +88,125 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", bos_token="[BOS]", eos_token="[EOS]", unk_token="[UNK]"
     )
+
+
+SETTINGS = """
+[pools.p]
+format = "webvid"
+path = "real.csv"
+videos = "real"
+[backbones.b]
+family = "modelscope"
+path = "weights"
+frames = 4
+height = 16
+width = 16
+[experiments.e]
+pool = "p"
+backbone = "b"
+prompts = "prompts.jsonl"
+eta = 0.5
+gamma = 0.2
+[experiments.e.evaluation]
+inception_splits = 2
+bootstrap_samples = 50
+batch_size = 4
+[experiments.e.evaluation.features]
+label = "tiny"
+image_classifier = "{models}/image-classifier"
+image_text = "{models}/image-text"
+video_classifier = "{models}/video-classifier"
+"""
+BENCHMARK = """
+[experiments.e.evaluation.benchmark]
+path = "real.csv"
+videos = "real"
+"""
+
+
+@dataclass
+class Bench:
+    """A folder with settings, five prompts, six real videos, and generated videos in the store."""
+
+    folder: Path
+    models: Path
+    benchmark: bool = True
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        colours, motions = ["red", "blue"], ["left", "right", "up"]
+        rows = [
+            {
+                "id": f"p{i}",
+                "prompt": f"a {colours[i % 2]} ball {i}",
+                "colour": colours[i % 2],
+                "motion": motions[i % 3],
+            }
+            for i in range(5)
+        ]
+        (self.folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (self.folder / "real").mkdir()
+        lines = ["videoid,contentUrl,duration,page_dir,name"]
+        for i in range(6):
+            lines.append(f"r{i},https://example.invalid/{i}.mp4,1,d{i % 2},real video {i}")
+            path = self.folder / "real" / f"d{i % 2}" / f"r{i}.mp4"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(encode_mp4(noise_video(100 + i, frames=12, width=24), 8))
+        (self.folder / "real.csv").write_text("\n".join(lines) + "\n")
+        for v, variant in enumerate(generation.VARIANTS):
+            for i, row in enumerate(rows):
+                self.put(variant, row["id"], noise_video(10 * v + i))
+        ingest_prompts(self.workspace(), self.experiment())
+
+    def put(self, variant: str, prompt: str, frames: npt.NDArray[np.uint8]) -> None:
+        """Make this the video of a variant and prompt."""
+        data = encode_mp4(frames, 8)
+        key = hashlib.sha256(data).hexdigest()[:40]
+        self.workspace().store.write(
+            generation.KIND, key, ".mp4", data, {"variant": variant, "prompt": prompt}
+        )
+        self.keys[variant, prompt] = key
+
+    def workspace(self) -> Workspace:
+        """Open the folder anew, as another run would."""
+        text = SETTINGS.format(models=self.models) + (BENCHMARK if self.benchmark else "")
+        (self.folder / "settings.toml").write_text(text)
+        return Workspace(load_settings(self.folder / "settings.toml"))
+
+    def experiment(self) -> Experiment:
+        """The one experiment of the settings."""
+        return self.workspace().settings.experiment("e")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What scoring needs to know of a video to be scored."""
+
+    prompt: Prompt
+    key: str
+
+
+@pytest.fixture
+def bench(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench whose video items are those that it put there."""
+    made = Bench(tmp_path, models)
+
+    def items(workspace: Workspace, e: Experiment, variant: str) -> list[Made]:
+        return [Made(prompt, made.keys[variant, prompt.id]) for prompt in load_prompts(workspace, e)]
+
+    monkeypatch.setattr(generation, "video_items", items)
+    return made
+
+
+def noise_video(seed: int, frames: int = 4, width: int = 16) -> npt.NDArray[np.uint8]:
+    """A still of blocks with a drifting brightness: small, and different for every seed."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 200, (1, 4, width // 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    drift = (np.arange(frames) * rng.integers(0, 40 // frames + 1))[:, None, None, None]
+    return (blocks + drift).astype(np.uint8)
+
+
+@pytest.fixture
+def put_new(bench: Bench) -> Callable[[str, str], None]:
+    """Replace a video of the bench by one that no other video equals."""
+    return lambda variant, prompt: bench.put(variant, prompt, noise_video(999))

@@ -126,8 +126,8 @@ def test_labels_in_groups_have_one_softmax_each_and_others_one_in_all(models: Pa
 
 
 def test_a_video_of_another_length_is_sampled_evenly_to_what_the_network_reads() -> None:
-    assert fit_frames(np.arange(8), 4).tolist() == [0, 2, 5, 7]
-    assert fit_frames(np.arange(2), 4).tolist() == [0, 0, 1, 1]
+    assert fit_frames(np.arange(8, dtype=np.uint8), 4).tolist() == [0, 2, 5, 7]
+    assert fit_frames(np.arange(2, dtype=np.uint8), 4).tolist() == [0, 0, 1, 1]
 
 
 def test_the_fingerprint_follows_the_files_and_not_the_place_or_the_label(

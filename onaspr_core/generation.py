@@ -1,0 +1,274 @@
+"""Generation: prompts to videos, for all four variants by one path.
+
+The variants differ in what an item says about its noise and prompts, and in nothing else. What does not
+belong here: finding neighbours, inverting and rewriting, which are done before, and the denoising itself
+(`onaspr_core.sampling`). Torch is imported when first needed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from onaspr_core.artifacts import content_key
+from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
+from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
+from onaspr_core.diffusion.semantics import rewritten_step_count
+from onaspr_core.errors import UserError
+from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.inversion import inverted_latent_key, read_inverted
+from onaspr_core.pool.video import Frames, encode_mp4, read_frames
+from onaspr_core.prompts import Prompt, load_prompts
+from onaspr_core.reports.contact_sheet import contact_sheet
+from onaspr_core.retrieval.neighbours import Reference, neighbours_of
+from onaspr_core.rewriting.stage import Rewrite, rewrites_of
+from onaspr_core.settings import Experiment
+from onaspr_core.versions import library_versions
+from onaspr_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from onaspr_core.backbones.protocol import Backbone
+
+KIND = "video"
+VARIANTS = ("baseline", "ona", "spr", "ona_spr")
+CRF = 12
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class VideoItem:
+    """One video to make: a prompt and everything that enters its generation.
+
+    `neighbour` and `inverted_key` are None where eta is 0. `rewritten_text` is None, and `rewritten_steps` 0,
+    where no step uses a rewritten prompt; `fallback_reason` says so where the rewriter's guard is why.
+    """
+
+    prompt: Prompt
+    key: str
+    eta: float
+    neighbour: Reference | None
+    inverted_key: str | None
+    rewritten_text: str | None
+    rewritten_steps: int
+    fallback_reason: str | None
+    sample_index: int = 0
+
+
+def video_items(workspace: Workspace, e: Experiment, variant: str) -> list[VideoItem]:
+    """Return a variant's videos in the order of the prompts. Loads no model.
+
+    Raises:
+        UserError: for an unknown variant, and when prompts, neighbours or rewrites that the variant needs
+            have not been materialized.
+    """
+    if variant not in VARIANTS:
+        raise UserError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
+    eta = e.eta if "ona" in variant.split("_") else 0.0
+    m = rewritten_step_count(e.sampling.steps, e.gamma) if "spr" in variant.split("_") else 0
+    neighbours = neighbours_of(workspace, e) if eta > 0 else {}
+    rewrites = rewrites_of(workspace, e) if m > 0 else {}
+    settings = workspace.settings
+    fingerprint = backbone_fingerprint(settings.backbones[e.backbone], settings.base)
+    inverted_keys = {
+        one.clip_key: inverted_latent_key(workspace, e, one.clip_key)
+        for one in {references[0] for references in neighbours.values()}
+    }
+    items = []
+    for prompt in load_prompts(workspace, e):
+        neighbour = neighbours[prompt.id][0] if neighbours else None
+        item = VideoItem(
+            prompt,
+            key="",
+            eta=eta,
+            neighbour=neighbour,
+            inverted_key=inverted_keys[neighbour.clip_key] if neighbour else None,
+            **_semantics(prompt, rewrites.get(prompt.id), m),
+        )
+        items.append(replace(item, key=_key(item, e, fingerprint, settings.backbones[e.backbone].fps)))
+    return items
+
+
+def generate_videos(workspace: Workspace, e: Experiment, variant: str) -> Outcome:
+    """Make the videos of a variant that do not exist yet, each an MP4 with a record of what it was made from.
+
+    A prompt whose neighbour has not been inverted is a failure; the others are made.
+
+    Raises:
+        UserError: as `video_items`, and when the backbone cannot be loaded.
+    """
+    items = video_items(workspace, e, variant)
+    loaded = len(workspace.models.loaded)
+
+    def open_maker() -> AbstractContextManager[Maker[VideoItem]]:
+        backbone = open_backbone(workspace, e.backbone)
+        return nullcontext(lambda batch: _make_batch(workspace, e, backbone, batch))
+
+    outcome = run_items(
+        f"{variant} videos",
+        items,
+        key=lambda item: item.key,
+        name=lambda item: item.prompt.id,
+        exists=lambda keys: workspace.store.existing(KIND, keys),
+        open_maker=open_maker,
+        batch_size=e.sampling.batch_size,
+    )
+    return replace(
+        outcome,
+        models=workspace.models.loaded[loaded:],
+        facts=_facts(workspace, e, variant, items),
+        preview=_preview(workspace, items),
+    )
+
+
+def read_video(workspace: Workspace, key: str) -> Frames:
+    """Return a generated video's frames, uint8 (F, H, W, 3).
+
+    Raises:
+        UserError: when it has not been made or is damaged.
+    """
+    return read_frames(io.BytesIO(workspace.store.read(KIND, key)))
+
+
+def _semantics(prompt: Prompt, rewrite: Rewrite | None, m: int) -> dict[str, Any]:
+    """Return what an item says about its prompts; a rewrite equal to the prompt counts as none."""
+    used = rewrite is not None and rewrite.text != prompt.text
+    return {
+        "rewritten_text": rewrite.text if rewrite is not None and used else None,
+        "rewritten_steps": m if used else 0,
+        "fallback_reason": rewrite.fallback_reason if rewrite is not None else None,
+    }
+
+
+def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
+    """Return the content key: what cannot influence the video is left out, so that equal videos share it."""
+    return content_key(
+        KIND,
+        prompt=item.prompt.text,
+        rewritten=[item.rewritten_text, item.rewritten_steps] if item.rewritten_steps else None,
+        inverted=[item.eta, item.inverted_key] if item.eta > 0 else None,
+        random=None if math.isinf(item.eta) else [e.seed, item.prompt.id, item.sample_index],
+        backbone=fingerprint,
+        steps=e.sampling.steps,
+        guidance=e.sampling.guidance_scale,
+        encoding=[fps, CRF],
+    )
+
+
+def _make_batch(
+    workspace: Workspace, e: Experiment, backbone: Backbone, batch: Sequence[VideoItem]
+) -> Iterator[Failure]:
+    """Make and store what can be made of a batch, and yield what could not.
+
+    Items without a rewrite take the original prompt for the first steps too, so they mix with the others.
+    """
+    import torch
+
+    from onaspr_core.frames import to_frames
+    from onaspr_core.sampling import sample_latents
+
+    ready: list[tuple[VideoItem, Tensor]] = []
+    for item in batch:
+        try:
+            ready.append((item, _initial_noise(workspace, e, backbone, item)))
+        except UserError as problem:
+            yield Failure(item.prompt.id, str(problem))
+    if not ready:
+        return
+    items = [item for item, _ in ready]
+    latents = sample_latents(
+        backbone,
+        torch.stack([noise for _, noise in ready]),
+        [item.prompt.text for item in items],
+        steps=e.sampling.steps,
+        guidance=e.sampling.guidance_scale,
+        rewritten=[item.rewritten_text or item.prompt.text for item in items],
+        rewritten_steps=max(item.rewritten_steps for item in items),
+    )
+    fps = workspace.settings.backbones[e.backbone].fps
+    for item, latent, frames in zip(items, latents, to_frames(backbone.decode(latents)), strict=True):
+        if not bool(latent.isfinite().all()):
+            yield Failure(
+                item.prompt.id, "the model gave values that are not finite; use dtype float32 or bfloat16"
+            )
+            continue
+        record = _record(workspace, e, backbone, item)
+        workspace.store.write(KIND, item.key, ".mp4", encode_mp4(frames, fps, CRF), record)
+
+
+def _initial_noise(workspace: Workspace, e: Experiment, backbone: Backbone, item: VideoItem) -> Tensor:
+    """Return the item's random noise, mixed with its neighbour's inverted noise where eta asks for it."""
+    from onaspr_core.diffusion.noise import mix_noise, random_noise
+
+    random = random_noise(
+        backbone.latent_shape, seed=e.seed, prompt_id=item.prompt.id, sample_index=item.sample_index
+    )
+    if item.neighbour is None or item.inverted_key is None:
+        return random
+    if not workspace.store.has(INVERTED, item.inverted_key):
+        raise UserError(
+            f"the inverted noise of its neighbour {item.neighbour.pair_id} (clip {item.neighbour.clip_key}) "
+            "is missing; materialize inverted_latents"
+        )
+    return mix_noise(random, read_inverted(workspace, item.inverted_key), item.eta)
+
+
+def _record(workspace: Workspace, e: Experiment, backbone: Backbone, item: VideoItem) -> dict[str, Any]:
+    """Return everything the video was made from, as JSON values."""
+    frames, height, width = backbone.video_shape
+    return {
+        "prompt_id": item.prompt.id,
+        "prompt": item.prompt.text,
+        "rewritten_prompt": item.rewritten_text,
+        "rewritten_steps": item.rewritten_steps,
+        "fallback_reason": item.fallback_reason,
+        "gamma": e.gamma if item.rewritten_steps else 0.0,
+        "eta": "inf" if math.isinf(item.eta) else item.eta,
+        "neighbour": asdict(item.neighbour) if item.neighbour else None,
+        "inverted_key": item.inverted_key,
+        "seed": e.seed,
+        "sample_index": item.sample_index,
+        "backbone": e.backbone,
+        "backbone_fingerprint": backbone.fingerprint,
+        "device": backbone.device,
+        "steps": e.sampling.steps,
+        "guidance_scale": e.sampling.guidance_scale,
+        "frames": frames,
+        "height": height,
+        "width": width,
+        "fps": workspace.settings.backbones[e.backbone].fps,
+        "libraries": library_versions("torch", "diffusers", "transformers", "av"),
+    }
+
+
+def _facts(workspace: Workspace, e: Experiment, variant: str, items: Sequence[VideoItem]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "variant": variant,
+        "backbone": e.backbone,
+        "device": device_in_use(workspace, e.backbone),
+        "steps": e.sampling.steps,
+        "guidance_scale": e.sampling.guidance_scale,
+    }
+    if "ona" in variant.split("_"):
+        facts["eta"] = e.eta
+    if "spr" in variant.split("_"):
+        facts["gamma"] = e.gamma
+        facts["rewritten_steps"] = rewritten_step_count(e.sampling.steps, e.gamma)
+        facts["prompts_without_rewrite"] = sum(item.rewritten_steps == 0 for item in items)
+    return facts
+
+
+def _preview(workspace: Workspace, items: Sequence[VideoItem]) -> Preview | None:
+    """Show the first videos under their prompts."""
+    present = workspace.store.existing(KIND, [item.key for item in items[:SHOWN]])
+    shown = [item for item in items[:SHOWN] if item.key in present]
+    if not shown:
+        return None
+    return Preview(
+        png=contact_sheet([read_video(workspace, item.key) for item in shown], [i.prompt.text for i in shown])
+    )

@@ -1,0 +1,150 @@
+"""The command that trains everything: `python -m onaspr_core.miniature.train --out DIR`.
+
+Every stage resumes from its checkpoint in DIR; a finished stage is only loaded. `--steps` moves the end of
+one stage, and with it its decay, also for a run that is under way.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from onaspr_core.errors import UserError
+from onaspr_core.miniature.train import autoencoder, classifiers, export, image_text, quality, text_to_video
+from onaspr_core.miniature.train.data import Clips, kept, rendered_clips
+from onaspr_core.miniature.train.fitting import Plan
+from onaspr_core.miniature.train.judging import Examples, decoded_clips
+from onaspr_core.miniature.train.text import build_tokenizer
+
+CLIPS = 20_000
+EXAMPLES = 4_000
+STRIDES = (8, 7, 10, 9)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asked for."""
+
+    out: Path
+    weights: Path
+    seed: int
+    steps: int | None
+    device: str
+
+    def plan(self, default: Plan) -> Plan:
+        """A stage's plan with the number of steps that was asked for."""
+        return default if self.steps is None else replace(default, steps=self.steps)
+
+    def clips(self) -> Clips:
+        """The training clips, rendered once and kept in the output folder."""
+        return rendered_clips(self.seed, CLIPS, cache=self.out / "clips.npy")
+
+    def vae(self) -> Any:
+        """The trained autoencoder."""
+        if not (self.out / "vae").is_dir():
+            raise UserError(f"{self.out / 'vae'} is missing: train --stage autoencoder first")
+        model: Any = AutoencoderKL.from_pretrained(self.out / "vae")
+        return model.to(self.device)
+
+    def examples(self) -> Examples:
+        """What the judging models learn from; made once and kept in the output folder."""
+        cache = self.out / "examples.npy"
+        clips = rendered_clips(self.seed + 1, EXAMPLES, cache=cache, strides=STRIDES)
+        decoded = kept(
+            self.out / "examples-decoded.npy",
+            lambda: decoded_clips(self.vae(), clips, self.device, self.seed),
+        )
+        return Examples(clips.scenes, clips.frames, decoded)
+
+
+def train_autoencoder(job: Job) -> None:
+    """Stage: autoencoder, saved whitened to `<out>/vae`."""
+    model = autoencoder.train(job.clips(), job.plan(autoencoder.plan()), job.out, job.seed, job.device)
+    model.save_pretrained(job.out / "vae")
+
+
+def train_text_to_video(job: Job) -> None:
+    """Stage: UNet and text encoder, on latents of the autoencoder in `<out>/vae`."""
+    vae, clips = job.vae(), job.clips()
+    cached = kept(
+        job.out / "latents.npy", lambda: autoencoder.encode_clips(vae, clips, job.device).half().numpy()
+    )
+    latents = torch.from_numpy(cached).float()
+    torch.manual_seed(job.seed)
+    model = text_to_video.TextToVideo(build_tokenizer(job.seed))
+    plan = job.plan(text_to_video.plan())
+    text_to_video.train(model, latents, clips.scenes, plan, job.out, job.seed, job.device)
+
+
+def train_image_text(job: Job) -> None:
+    """Stage: the image–text model."""
+    plan, tokenizer = job.plan(image_text.plan()), build_tokenizer(job.seed)
+    image_text.train(job.examples(), tokenizer, plan, job.out, job.seed, job.device)
+
+
+def train_image_classifier(job: Job) -> None:
+    """Stage: the image classifier."""
+    plan = job.plan(classifiers.image_plan())
+    classifiers.train_image_classifier(job.examples(), plan, job.out, job.seed, job.device)
+
+
+def train_video_classifier(job: Job) -> None:
+    """Stage: the video classifier."""
+    plan = job.plan(classifiers.video_plan())
+    classifiers.train_video_classifier(job.examples(), plan, job.out, job.seed, job.device)
+
+
+def export_and_measure(job: Job) -> None:
+    """Stage: write the shipped folder, measure what is in it, and put the measurement beside it."""
+    steps = export.export(job.out, job.weights, job.seed)
+    report = {"seed": job.seed, "training_steps": steps} | quality.measure(job.weights, job.seed)
+    quality.write(report, job.out / "quality.json")
+    quality.write(report, job.weights / "quality.json")
+    print((job.weights / "quality.json").read_text())
+
+
+STAGES: dict[str, Callable[[Job], None]] = {
+    "autoencoder": train_autoencoder,
+    "text-to-video": train_text_to_video,
+    "image-text": train_image_text,
+    "image-classifier": train_image_classifier,
+    "video-classifier": train_video_classifier,
+    "export": export_and_measure,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run its stages; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m onaspr_core.miniature.train", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, log and results")
+    parser.add_argument("--stage", choices=["all", *STAGES], default="all")
+    parser.add_argument("--steps", type=int, help="number of steps of the one stage that is named")
+    parser.add_argument("--weights", type=Path, help="where to export to; OUT/weights unless given")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
+    options = parser.parse_args(arguments)
+    if options.steps is not None and options.stage == "all":
+        parser.error("--steps needs one --stage")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    job = Job(options.out, options.weights or options.out / "weights", options.seed, options.steps, device)
+    try:
+        for name in STAGES if options.stage == "all" else [options.stage]:
+            STAGES[name](job)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"done: {job.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""From checkpoints to the folder that the package ships: averaged weights, fp16, in the libraries' formats.
+
+`text-to-video` is laid out as a ModelScope pipeline; the judges are transformers models, each with the
+`preprocessor_config.json` that says how frames become its input. A stage without a checkpoint is left out.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL, TextToVideoSDPipeline
+from torch import nn
+from transformers import CLIPTokenizer
+
+from onaspr_core.errors import UserError
+from onaspr_core.miniature.rendering import CLIP_SIZE
+from onaspr_core.miniature.train import classifiers, image_text, text_to_video
+from onaspr_core.miniature.train.fitting import load_average
+from onaspr_core.miniature.train.text import build_tokenizer
+
+MOST_BYTES = 15_000_000
+
+
+def export(out: Path, weights: Path, seed: int) -> dict[str, int]:
+    """Write all models that have a checkpoint in `out` to `weights`, replacing what is there.
+
+    Returns the step of each stage that was exported.
+    Raises UserError when the result is larger than MOST_BYTES; nothing has been replaced then.
+    """
+    fresh = weights.with_name(weights.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    tokenizer = build_tokenizer(seed)
+    steps: dict[str, int] = {}
+    if (out / "text-to-video.safetensors").exists():
+        steps["text-to-video"] = _text_to_video(out, fresh / "text-to-video", tokenizer)
+    judges: dict[str, Any] = {
+        "image-text": lambda: image_text.build(tokenizer),
+        "image-classifier": classifiers.build_image_classifier,
+        "video-classifier": classifiers.build_video_classifier,
+    }
+    for name, build in judges.items():
+        checkpoint = out / f"{name}.safetensors"
+        if checkpoint.exists():
+            model = build()
+            steps[name] = load_average(model, checkpoint)
+            _save(model, fresh / name)
+            (fresh / name / "preprocessor_config.json").write_text(
+                json.dumps(_preprocessing(), indent=2) + "\n"
+            )
+    if "image-text" in steps:
+        tokenizer.save_pretrained(fresh / "image-text")
+    for report in ("log.jsonl", "quality.json"):
+        if (out / report).exists():
+            shutil.copy(out / report, fresh / report)
+    _replace(fresh, weights)
+    return steps
+
+
+def _text_to_video(out: Path, folder: Path, tokenizer: CLIPTokenizer) -> int:
+    model: Any = text_to_video.TextToVideo(tokenizer)
+    step = load_average(model, out / "text-to-video.safetensors")
+    pipeline: Any = TextToVideoSDPipeline(
+        vae=AutoencoderKL.from_pretrained(out / "vae").half(),
+        text_encoder=model.text_encoder.half(),
+        tokenizer=tokenizer,
+        unet=model.unet.half(),
+        scheduler=text_to_video.scheduler(),
+    )
+    pipeline.save_pretrained(folder)
+    return step
+
+
+def _save(model: nn.Module, folder: Path) -> None:
+    saver: Any = model.half()
+    saver.save_pretrained(folder)
+
+
+def _preprocessing() -> dict[str, Any]:
+    return {
+        "do_resize": True,
+        "size": {"shortest_edge": CLIP_SIZE},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": CLIP_SIZE, "width": CLIP_SIZE},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+
+
+def _replace(fresh: Path, weights: Path) -> None:
+    size = sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file())
+    if size > MOST_BYTES:
+        raise UserError(f"{fresh} holds {size} bytes, more than {MOST_BYTES}: make the models smaller")
+    old = weights.with_name(weights.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if weights.exists():
+        weights.rename(old)
+    fresh.rename(weights)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""Training data of the models that judge video: real renders and what the autoencoder makes of them.
+
+Generated video always comes out of the autoencoder, and never quite on its manifold. A judge that saw only
+clean renders would score that, and not the content; so it is trained on both, blurred and noisy at times.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from onaspr_core.miniature.attributes import GROUPS, Scene, label_indices
+from onaspr_core.miniature.rendering import Frames
+from onaspr_core.miniature.train.data import Clips, as_images, as_video
+
+LATENT_NOISE = 0.15
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Clips twice over: as rendered, and as decoded from slightly disturbed latents."""
+
+    scenes: list[Scene]
+    rendered: Frames
+    decoded: Frames
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+
+@torch.no_grad()
+def decoded_clips(vae: Any, clips: Clips, device: str, seed: int, chunk: int = 32) -> Frames:
+    """Encode and decode `clips` with a little noise on the latents: uint8 like `clips.frames`."""
+    noise = torch.Generator().manual_seed(seed)
+    out = np.empty_like(clips.frames)
+    for start in range(0, len(clips), chunk):
+        frames = clips.frames[start : start + chunk]
+        latents = vae.encode(as_images(frames.reshape(-1, *frames.shape[2:])).to(device)).latent_dist.mode()
+        latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=noise).to(device)
+        images = vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
+        out[start : start + chunk] = images.movedim(1, -1).cpu().numpy().reshape(frames.shape)
+    return out
+
+
+def batch(examples: Examples, size: int, rng: np.random.Generator) -> tuple[Tensor, list[Scene]]:
+    """`size` augmented clips, float32 (size, 3, F, H, W) in about [−1, 1], and their scenes."""
+    rows = rng.integers(len(examples), size=size)
+    decoded = rng.random(size) < 0.5
+    frames = np.stack(
+        [(examples.decoded if d else examples.rendered)[r] for r, d in zip(rows, decoded, strict=True)]
+    )
+    video = as_video(frames)
+    blurred = torch.from_numpy(rng.random(size) < 0.25)
+    video[blurred] = _blur(video[blurred], float(rng.uniform(0.1, 0.5)))
+    strength = (
+        torch.from_numpy(rng.uniform(0, 0.1, size) * (rng.random(size) < 0.5)).float().view(-1, 1, 1, 1, 1)
+    )
+    noise = torch.randn(video.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
+    return video + strength * noise, [examples.scenes[row] for row in rows]
+
+
+def targets(scenes: list[Scene]) -> Tensor:
+    """Index of each scene's value in each group: int64 (n, groups)."""
+    return torch.tensor([label_indices(scene) for scene in scenes])
+
+
+def labels(groups: list[str]) -> list[str]:
+    """Names of a classifier's outputs, such as "colour:red", group after group."""
+    return [f"{group}:{value}" for group in groups for value in GROUPS[group]]
+
+
+def grouped_loss(logits: Tensor, wanted: Tensor, groups: list[str]) -> Tensor:
+    """Sum over groups of the cross-entropy of their own softmax; `wanted` as `targets` gives it."""
+    parts = logits.split([len(GROUPS[group]) for group in groups], dim=-1)
+    columns = [list(GROUPS).index(group) for group in groups]
+    losses = [
+        functional.cross_entropy(part, wanted[:, column].to(part.device), label_smoothing=0.02)
+        for part, column in zip(parts, columns, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def _blur(video: Tensor, amount: float) -> Tensor:
+    flat = video.reshape(-1, 1, *video.shape[-2:])
+    soft = functional.avg_pool2d(functional.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return flat.lerp(soft, amount).reshape(video.shape)

@@ -1,0 +1,216 @@
+"""Figures of an experiment: differences with their intervals, and frames of baseline beside the method.
+
+Drawn with matplotlib's Agg and SVG backends so that equal inputs give equal bytes. The numbers come from
+the score table as they are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from onaspr_core import generation
+from onaspr_core.artifacts import content_key
+from onaspr_core.compute import Outcome, Preview
+from onaspr_core.errors import UserError
+from onaspr_core.evaluation.metrics import Metric
+from onaspr_core.evaluation.score_table import Score, ScoreTable, format_value, scores_of
+from onaspr_core.prompts import load_prompts
+from onaspr_core.reports.contact_sheet import spread
+from onaspr_core.reports.files import ReportFile, report_folder, write_files
+from onaspr_core.reports.tables import count_of, table_key
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+VERSION = 1
+"""Part of the figures' keys; raised when the same inputs would be drawn differently."""
+
+COMPARED = ("baseline", "ona_spr")
+PROMPTS_SHOWN = 4
+FRAMES_SHOWN = 8
+COLOURS = {"baseline": "#8a9099", "ona": "#2f7fc4", "spr": "#c47f17", "ona_spr": "#1d8a67"}
+TITLES = {"baseline": "baseline", "ona": "ONA", "spr": "SPR", "ona_spr": "ONA + SPR"}
+_FORMATS = ("png", "svg")
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "onaspr",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": "#b9bcc2",
+    "xtick.color": "#5c636e",
+    "ytick.labelcolor": "#1d2127",
+    "figure.constrained_layout.w_pad": 0.03,
+    "figure.constrained_layout.h_pad": 0.05,
+    "figure.constrained_layout.wspace": 0.01,
+    "figure.constrained_layout.hspace": 0.01,
+}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One prompt of the frame strip: its text, and per shown variant the frames, uint8 (F, H, W, 3)."""
+
+    text: str
+    videos: Sequence[tuple[str, npt.NDArray[np.uint8]]]
+
+
+def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
+    """Write `scores.png/.svg` and, like the paper's Figure 3, `frames.png/.svg` to the report folder.
+
+    The frames are of the first prompts of the file that have both videos, not of chosen ones. A figure
+    that has nothing to show is left out, and facts say so.
+    """
+    table = scores_of(workspace, e)
+    files: list[ReportFile] = []
+    if any(score.difference is not None for score in table.scores):
+        key = content_key(
+            "scores-figure", version=VERSION, library=matplotlib.__version__, table=table_key(table)
+        )
+        files += _in_formats("scores", key, partial(draw_scores, table))
+    shown = _shown_videos(workspace, e)
+    if shown:
+        key = content_key("frames-figure", version=VERSION, library=matplotlib.__version__, shown=shown)
+        files += _in_formats("frames", key, partial(_draw_strips, workspace, shown))
+    folder = report_folder(workspace, e)
+    outcome = write_files("figures", folder, files, prune=True)
+    facts = {
+        "folder": str(folder),
+        "figures": ", ".join(file.path for file in files) or "nothing to show yet",
+    }
+    picture = folder / "frames.png"
+    preview = Preview(png=picture.read_bytes()) if picture.is_file() else None
+    return replace(outcome, facts=facts, preview=preview)
+
+
+def draw_scores(table: ScoreTable) -> Figure:
+    """One panel per metric: each variant's difference to the baseline with its 95 % interval."""
+    metrics = [metric for metric in table.metrics if _compared(table, metric)]
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure = Figure(figsize=(3.6 * columns, 1.85 * rows + 0.5), layout="constrained")
+    title = f"{table.experiment}: difference to the baseline, 95 % intervals"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", parse_math=False)
+    for i, metric in enumerate(metrics):
+        _draw_metric(figure.add_subplot(rows, columns, i + 1), table, metric)
+    return figure
+
+
+def draw_strips(strips: Sequence[Strip]) -> Figure:
+    """Frames from left to right, one row per video, prompts one below another, as in Figure 3."""
+    if not strips:
+        raise UserError("A frame strip needs at least one prompt with videos.")
+    count = max(len(video) for strip in strips for _, video in strip.videos)
+    rows = sum(len(strip.videos) for strip in strips)
+    figure = Figure(figsize=(0.95 * count + 1.1, 0.95 * rows + 0.36 * len(strips)), layout="constrained")
+    blocks = figure.subfigures(
+        len(strips), 1, squeeze=False, height_ratios=[len(strip.videos) + 0.38 for strip in strips]
+    )
+    for block, strip in zip(blocks[:, 0], strips, strict=True):
+        block.suptitle(strip.text, fontsize=9, x=0.01, ha="left", parse_math=False)
+        axes = block.subplots(len(strip.videos), count, squeeze=False)
+        for line, (variant, video) in zip(axes, strip.videos, strict=True):
+            _draw_video(line, variant, video)
+    return figure
+
+
+def figure_bytes(draw: Callable[[], Figure], form: str) -> bytes:
+    """What `draw` draws as "png" or "svg", in the house style, without date or software name."""
+    buffer = io.BytesIO()
+    metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+    with matplotlib.rc_context(_STYLE):
+        draw().savefig(buffer, format=form, dpi=160, metadata=metadata, facecolor="white")
+    return buffer.getvalue()
+
+
+def _in_formats(name: str, key: str, draw: Callable[[], Figure]) -> list[ReportFile]:
+    """The same figure in every format, drawn anew for each: saving a figure moves its layout."""
+    return [
+        ReportFile(f"{name}.{form}", f"{key} {form}", partial(figure_bytes, draw, form)) for form in _FORMATS
+    ]
+
+
+def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
+    scores = _compared(table, metric)
+    percent = metric.key.startswith("right:")
+    scale = 100.0 if percent else 1.0
+    for place, score in enumerate(reversed(scores)):
+        middle = scale * (score.difference or 0.0)
+        colour = COLOURS.get(score.variant, "#444444")
+        if score.low is not None and score.high is not None:
+            axes.plot([scale * score.low, scale * score.high], [place, place], color=colour, linewidth=2.2)
+        axes.plot(
+            [middle],
+            [place],
+            "o",
+            color=colour,
+            markersize=6,
+            markerfacecolor=colour if score.supported else "white",
+        )
+    axes.axvline(0.0, color="#b9bcc2", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(scores)), [TITLES.get(s.variant, s.variant) for s in reversed(scores)])
+    axes.set_ylim(-0.6, len(scores) - 0.4)
+    axes.tick_params(left=False, labelsize=8)
+    axes.locator_params(axis="x", nbins=5)
+    base = table.get(table.variants[0], metric.key)
+    unit = ", percentage points" if percent else ""
+    title = f"{metric.title} {metric.arrow}{unit}"
+    axes.set_title(title, fontsize=9.5, loc="left", fontweight="bold")
+    told = f"baseline {format_value(base)}, " if base else ""
+    axes.set_xlabel(f"{told}n = {count_of(table, metric)}", fontsize=7.5, color="#5c636e", loc="left")
+
+
+def _draw_video(line: npt.NDArray[np.object_], variant: str, video: npt.NDArray[np.uint8]) -> None:
+    for i, axes in enumerate(line):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        if i < len(video):
+            axes.imshow(video[i], interpolation="nearest" if video.shape[1] <= 128 else "antialiased")
+    line[0].set_ylabel(TITLES.get(variant, variant), fontsize=8, color=COLOURS.get(variant, "#444444"))
+
+
+def _compared(table: ScoreTable, metric: Metric) -> list[Score]:
+    found = [table.get(variant, metric.key) for variant in table.variants]
+    return [score for score in found if score is not None and score.difference is not None]
+
+
+def _shown_videos(workspace: Workspace, e: Experiment) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Prompt text and (variant, video key) of the first prompts whose compared videos are all there."""
+    keys = {
+        variant: {item.prompt.id: item.key for item in generation.video_items(workspace, e, variant)}
+        for variant in COMPARED
+    }
+    wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
+    existing = workspace.store.existing(generation.KIND, wanted)
+    shown = [
+        (prompt.text, [(variant, keys[variant][prompt.id]) for variant in COMPARED])
+        for prompt in load_prompts(workspace, e)
+        if all(keys[variant].get(prompt.id) in existing for variant in COMPARED)
+    ]
+    return shown[:PROMPTS_SHOWN]
+
+
+def _draw_strips(workspace: Workspace, shown: Sequence[tuple[str, list[tuple[str, str]]]]) -> Figure:
+    return draw_strips(
+        [
+            Strip(
+                text,
+                [
+                    (variant, spread(generation.read_video(workspace, key), FRAMES_SHOWN))
+                    for variant, key in videos
+                ],
+            )
+            for text, videos in shown
+        ]
+    )

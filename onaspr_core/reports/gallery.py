@@ -1,0 +1,245 @@
+"""The gallery stage: gathers what a page shows and writes it with its videos into one folder.
+
+The folder opens from disk and needs no network: `index.html`, `videos/` and `clips/`. A second run
+writes nothing; videos that a changed setting has replaced are removed. How the page looks is the concern
+of `gallery_page` and its templates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from onaspr_core import generation
+from onaspr_core.artifacts import content_key
+from onaspr_core.compute import Outcome
+from onaspr_core.diffusion.semantics import rewritten_step_count
+from onaspr_core.evaluation.metrics import ALL_RIGHT, RIGHT
+from onaspr_core.evaluation.score_table import prompt_scores_of, scores_of
+from onaspr_core.pool.clips import clip_bytes
+from onaspr_core.prompts import Prompt, load_prompts
+from onaspr_core.reports.files import ReportFile, report_folder, write_files
+from onaspr_core.reports.gallery_page import (
+    GalleryView,
+    PromptView,
+    ReferenceView,
+    VideoView,
+    render_page,
+    template_texts,
+)
+from onaspr_core.retrieval.neighbours import Reference, neighbours_of
+from onaspr_core.rewriting.stage import Rewrite, rewrites_of
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+LARGEST_PIXELATED = 128
+"""Videos up to this many pixels high are enlarged without smoothing."""
+
+Values = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """Everything the prompts' views are made of, read once."""
+
+    keys: Mapping[str, Mapping[str, str]]
+    existing: frozenset[str]
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]]
+    references: Mapping[str, Sequence[Reference]]
+    rewrites: Mapping[str, Rewrite]
+
+
+def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
+    """Write the experiment's gallery; `facts["report"]` is the path of its `index.html`.
+
+    Items are files. Raises UserError when prompts, neighbours or rewrites have not been materialized; a
+    video that is missing is shown as missing, with the reason.
+    """
+    prompts, gathered = load_prompts(workspace, e), _gather(workspace, e)
+    view = GalleryView(
+        experiment=e.name,
+        summary=_summary(workspace, e, len(prompts)),
+        settings=settings_of(workspace, e),
+        table=scores_of(workspace, e),
+        prompts=[_prompt_view(prompt, gathered) for prompt in prompts],
+        pixelated=workspace.settings.backbones[e.backbone].height <= LARGEST_PIXELATED,
+    )
+    videos = sorted({key for by_prompt in gathered.keys.values() for key in by_prompt.values()})
+    clips = sorted({found[0].clip_key for found in gathered.references.values() if found})
+    files = [
+        *(
+            ReportFile(_video_path(key), key, partial(workspace.store.read, generation.KIND, key))
+            for key in videos
+            if key in gathered.existing
+        ),
+        *(ReportFile(_clip_path(key), key, partial(clip_bytes, workspace, key)) for key in clips),
+        ReportFile("index.html", _page_key(view), partial(_page, workspace, view, gathered.keys)),
+    ]
+    folder = report_folder(workspace, e)
+    outcome = write_files("gallery", folder, files, prune=True)
+    facts = {"report": str(folder / "index.html"), "prompts": len(prompts), "videos": len(videos)}
+    return replace(outcome, facts=facts)
+
+
+def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]:
+    """The experiment's settings for people, in groups of (name, value)."""
+    backbone, pool = workspace.settings.backbones[e.backbone], workspace.settings.pools[e.pool]
+    m = rewritten_step_count(e.sampling.steps, e.gamma)
+    rewriter = e.rewriter
+    return [
+        (
+            "Method",
+            [
+                ("eta", f"{e.eta:g}"),
+                ("gamma", f"{e.gamma:g} ({m} of {e.sampling.steps} steps)"),
+                ("references", str(e.references.k)),
+                ("fixed-point iterations", str(e.inversion.fixed_point_iterations)),
+            ],
+        ),
+        (
+            "Sampling",
+            [
+                ("DDIM steps", str(e.sampling.steps)),
+                ("guidance scale", f"{e.sampling.guidance_scale:g}"),
+                ("seed", str(e.seed)),
+            ],
+        ),
+        (
+            "Backbone",
+            [
+                ("name", e.backbone),
+                ("weights", backbone.path),
+                ("video", f"{backbone.frames} × {backbone.height} × {backbone.width}, {backbone.fps:g} fps"),
+                ("precision", backbone.dtype),
+            ],
+        ),
+        (
+            "Pool",
+            [
+                ("name", e.pool),
+                ("size", "all" if pool.size is None else f"{pool.size:,} at most"),
+                ("embedding", workspace.settings.embedding.model),
+            ],
+        ),
+        (
+            "Rewriter",
+            [
+                ("model", rewriter.model),
+                ("words", f"{rewriter.max_words} at most"),
+                ("similarity", f"{rewriter.minimum_similarity:g} at least"),
+                ("temperature", f"{rewriter.temperature:g}"),
+            ],
+        ),
+        (
+            "Evaluation",
+            [
+                ("features", e.evaluation.features.label),
+                ("real side", e.evaluation.benchmark.path if e.evaluation.benchmark else "none"),
+                ("resamples", str(e.evaluation.bootstrap_samples)),
+            ],
+        ),
+    ]
+
+
+def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
+    keys = {
+        variant: {item.prompt.id: item.key for item in generation.video_items(workspace, e, variant)}
+        for variant in generation.VARIANTS
+    }
+    wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
+    return _Gathered(
+        keys=keys,
+        existing=frozenset(workspace.store.existing(generation.KIND, wanted)),
+        scores=prompt_scores_of(workspace, e),
+        references=neighbours_of(workspace, e),
+        rewrites=rewrites_of(workspace, e),
+    )
+
+
+def _prompt_view(prompt: Prompt, gathered: _Gathered) -> PromptView:
+    references = gathered.references.get(prompt.id, ())
+    rewrite = gathered.rewrites.get(prompt.id)
+    return PromptView(
+        id=prompt.id,
+        text=prompt.text,
+        videos=[_video_view(prompt, variant, gathered) for variant in gathered.keys],
+        neighbour_file=_clip_path(references[0].clip_key) if references else None,
+        references=[ReferenceView(one.caption, round(one.similarity, 6)) for one in references],
+        rewrite=rewrite.text if rewrite else None,
+        fallback_reason=rewrite.fallback_reason if rewrite else None,
+    )
+
+
+def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
+    key = gathered.keys[variant].get(prompt.id)
+    own, base = gathered.scores.get(variant, {}), gathered.scores.get(generation.VARIANTS[0], {})
+    value = own.get("clipsim", {}).get(prompt.id)
+    before = base.get("clipsim", {}).get(prompt.id)
+    compared = variant != generation.VARIANTS[0] and value is not None and before is not None
+    attributes = [
+        (name, prompt.attributes.get(name, ""), by_prompt[prompt.id] > 0.5)
+        for metric, by_prompt in own.items()
+        if metric.startswith(RIGHT) and metric != ALL_RIGHT and prompt.id in by_prompt
+        for name in [metric.removeprefix(RIGHT)]
+    ]
+    there = key is not None and key in gathered.existing
+    return VideoView(
+        variant=variant,
+        file=_video_path(key) if key is not None and there else None,
+        reason="" if there else f"materialize {variant}_videos",
+        clipsim=value,
+        gain=value - before if compared and value is not None and before is not None else None,
+        attributes=sorted(attributes, key=lambda one: list(prompt.attributes).index(one[0])),
+    )
+
+
+def _page_key(view: GalleryView) -> str:
+    return content_key("gallery-page", templates=template_texts(), view=asdict(view))
+
+
+def _page(workspace: Workspace, view: GalleryView, keys: Mapping[str, Mapping[str, str]]) -> bytes:
+    """The page with each video's provenance, which its key stands for and which is read only here."""
+    prompts = [
+        replace(
+            prompt,
+            videos=[
+                replace(video, provenance=_provenance(workspace, keys[video.variant][prompt.id]))
+                if video.file
+                else video
+                for video in prompt.videos
+            ],
+        )
+        for prompt in view.prompts
+    ]
+    return render_page(replace(view, prompts=prompts)).encode()
+
+
+def _provenance(workspace: Workspace, key: str) -> Values:
+    record = workspace.store.record(generation.KIND, key)
+    told = {name: value for name, value in record.items() if name not in ("suffix", "bytes", "sha256")}
+    return [("key", key), *((name.replace("_", " "), _told(value)) for name, value in told.items())]
+
+
+def _told(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 240 else f"{text[:239]}…"
+
+
+def _summary(workspace: Workspace, e: Experiment, prompts: int) -> str:
+    m = rewritten_step_count(e.sampling.steps, e.gamma)
+    return (
+        f"{prompts:,} prompts, each generated {len(generation.VARIANTS)} times from the same random noise. "
+        f"eta {e.eta:g}, gamma {e.gamma:g} ({m} of {e.sampling.steps} steps), "
+        f"{e.evaluation.features.label} features."
+    )
+
+
+def _video_path(key: str) -> str:
+    return f"videos/{key}.mp4"
+
+
+def _clip_path(key: str) -> str:
+    return f"clips/{key}.mp4"

@@ -1,0 +1,279 @@
+"""The stage `rewritten_prompts`: one stored rewrite for every prompt of an experiment.
+
+Asks the language model (`client`), judges its answers (`guard`), asks again once, and falls back to the
+original prompt, with every answer and reason on record. Which words are asked is `template`'s.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from onaspr_core.artifacts import content_key
+from onaspr_core.compute import Failure, Outcome, Preview, run_items
+from onaspr_core.errors import UserError
+from onaspr_core.prompts import load_prompts
+from onaspr_core.rewriting import guard, template
+from onaspr_core.rewriting.server import EMBEDDED_MODEL, model_fingerprint
+from onaspr_core.settings import Experiment, RewriterSettings
+from onaspr_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from onaspr_core.rewriting.client import LanguageModel
+
+KIND = "rewrite"
+UNANSWERED_KIND = "unanswered-rewrite"
+"""Originals that stand in for rewrites the endpoint gave no answer for; the next run asks for these again."""
+
+LONGEST_RECORDED_ANSWER = 2000
+UNANSWERED_IN_A_ROW = 3
+"""After so many prompts in a row without an answer the endpoint counts as down."""
+
+PROMPTS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One raw answer of the model, cut at 2,000 characters, and why it was refused, if it was."""
+
+    answer: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What a prompt became; `text` is the original where `fallback_reason` says why there is no other."""
+
+    text: str
+    original: str
+    references: tuple[str, ...]
+    fallback_reason: str | None
+    attempts: tuple[Attempt, ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    prompt_id: str
+    text: str
+    references: tuple[str, ...]
+    key: str
+
+
+def rewriter_fingerprint(settings: RewriterSettings, embedder_fingerprint: str) -> str:
+    """Return the hash of everything but prompt and references that determines a rewrite; loads nothing.
+
+    The endpoint's address and the time limit are not in it: a model is known by its name, the embedded one
+    also by the SHA-256 of its file.
+    """
+    named = settings.model_dump(exclude={"timeout_seconds"})
+    return content_key(
+        "rewriter",
+        **named,
+        file=model_fingerprint() if settings.model == EMBEDDED_MODEL else "",
+        template=template.fingerprint(settings.one_shot),
+        guard=guard.RULES_VERSION,
+        embedder=embedder_fingerprint,
+    )
+
+
+def rewrite_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
+    """Rewrite the prompts that have no stored rewrite for their references and these settings.
+
+    Items are prompts. A prompt that the endpoint does not answer is a failure that keeps the original for
+    now and is asked for again by the next run; one whose answers fail the guard keeps the original for good.
+
+    Raises:
+        UserError: when prompts or neighbours have not been materialized, or the endpoint is misconfigured or
+            down; rewrites made until then are kept.
+    """
+    loaded = len(workspace.models.loaded)
+    items = _items(workspace, experiment)
+    opened: list[str] = []
+    outcome = run_items(
+        "rewritten prompts",
+        items,
+        key=lambda item: item.key,
+        name=lambda item: item.prompt_id,
+        exists=lambda keys: workspace.store.existing(KIND, list(keys)),
+        open_maker=lambda: _open_maker(workspace, experiment.rewriter, opened),
+    )
+    rewrites = [_stored(workspace, item) for item in items]
+    return replace(
+        outcome,
+        models=(*workspace.models.loaded[loaded:], *opened),
+        facts=_facts(experiment, rewrites),
+        preview=Preview(markdown=_table(rewrites)),
+    )
+
+
+def rewrites_of(workspace: Workspace, experiment: Experiment) -> dict[str, Rewrite]:
+    """Return the rewrite of each prompt by prompt id, in the order of the prompt file.
+
+    Raises:
+        UserError: when a prompt has none for its present references and settings.
+    """
+    return {item.prompt_id: _stored(workspace, item) for item in _items(workspace, experiment)}
+
+
+def _items(workspace: Workspace, experiment: Experiment) -> list[_Item]:
+    from onaspr_core.retrieval.embedder import embedder
+    from onaspr_core.retrieval.neighbours import neighbours_of
+
+    prompts = load_prompts(workspace, experiment)
+    k = experiment.references.k
+    neighbours = neighbours_of(workspace, experiment) if k else {}
+    fingerprint = rewriter_fingerprint(experiment.rewriter, embedder(workspace).fingerprint)
+    items = []
+    for prompt in prompts:
+        captions = tuple(" ".join(one.caption.split()) for one in neighbours.get(prompt.id, ())[:k])
+        key = content_key(KIND, prompt=prompt.text, references=captions, rewriter=fingerprint)
+        items.append(_Item(prompt.id, prompt.text, captions, key))
+    return items
+
+
+def _stored(workspace: Workspace, item: _Item) -> Rewrite:
+    kinds = (kind for kind in (KIND, UNANSWERED_KIND) if workspace.store.has(kind, item.key))
+    kind = next(kinds, None)
+    if kind is None:
+        raise UserError(
+            f"prompt {item.prompt_id} has no rewrite for its references and settings; "
+            "materialize the asset `rewritten_prompts`"
+        )
+    value = workspace.store.read_json(kind, item.key)
+    attempts = tuple(Attempt(**attempt) for attempt in value.pop("attempts"))
+    return Rewrite(**{**value, "references": tuple(value["references"]), "attempts": attempts})
+
+
+@contextmanager
+def _open_maker(
+    workspace: Workspace, settings: RewriterSettings, opened: list[str]
+) -> Iterator[Callable[[Sequence[_Item]], Iterable[Failure]]]:
+    from onaspr_core.retrieval.embedder import embedder
+    from onaspr_core.rewriting.client import open_language_model
+
+    encode = embedder(workspace).encode
+    unanswered_in_a_row = 0
+
+    with open_language_model(settings) as model:
+        opened.append(settings.model)
+
+        def make(batch: Sequence[_Item]) -> Iterator[Failure]:
+            nonlocal unanswered_in_a_row
+            for item in batch:
+                rewrite, trouble = rewrite_one(model, settings, encode, item.text, item.references)
+                if trouble is None:
+                    unanswered_in_a_row = 0
+                    _store(workspace, KIND, item.key, rewrite)
+                    continue
+                unanswered_in_a_row += 1
+                if unanswered_in_a_row == UNANSWERED_IN_A_ROW:
+                    raise UserError(
+                        f"{settings.model} gave no usable answer to {UNANSWERED_IN_A_ROW} prompts in a row "
+                        f"({trouble}); check the endpoint and run again. What has been rewritten is kept"
+                    )
+                _store(workspace, UNANSWERED_KIND, item.key, rewrite)
+                yield Failure(item.prompt_id, f"{trouble}; the original prompt is used")
+
+        yield make
+
+
+def rewrite_one(
+    model: "LanguageModel",
+    settings: RewriterSettings,
+    embed: guard.Embed,
+    prompt: str,
+    references: Sequence[str],
+) -> tuple[Rewrite, str | None]:
+    """Rewrite one prompt, and say what was wrong with the endpoint if it gave no answer.
+
+    The first answer is drawn at the settings' temperature. What fails the guard is asked for again
+    `settings.retries` times, with a reminder, another seed and more warmth.
+    """
+    from onaspr_core.rewriting.client import NoAnswerError
+
+    attempts: list[Attempt] = []
+    style = template.style(settings.one_shot)
+    for number in range((1 + settings.retries) * style.draws):
+        again = number >= style.draws
+        messages = template.messages(references, prompt, settings.max_words, settings.one_shot, again)
+        try:
+            answer = model.answer(
+                messages,
+                temperature=max(settings.temperature, template.WARMTH) if number else settings.temperature,
+                seed=settings.seed + number,
+                max_tokens=style.tokens_per_word * settings.max_words,
+                stop=style.stop,
+            )
+        except NoAnswerError as problem:
+            attempts.append(Attempt("", problem.kind))
+            trouble = None if problem.kind == "context_overflow" else str(problem)
+            return _rewrite(settings, prompt, references, None, attempts), trouble
+        text = guard.clean(answer.text)
+        reason = guard.judge(
+            text,
+            prompt,
+            max_words=settings.max_words,
+            minimum_similarity=settings.minimum_similarity,
+            embed=embed,
+            complete=answer.complete,
+        )
+        attempts.append(Attempt(answer.text[:LONGEST_RECORDED_ANSWER], reason))
+        if reason is None:
+            return _rewrite(settings, prompt, references, text, attempts), None
+    return _rewrite(settings, prompt, references, None, attempts), None
+
+
+def _rewrite(
+    settings: RewriterSettings,
+    prompt: str,
+    references: Sequence[str],
+    text: str | None,
+    attempts: Sequence[Attempt],
+) -> Rewrite:
+    return Rewrite(
+        text=prompt if text is None else text,
+        original=prompt,
+        references=tuple(references),
+        fallback_reason=attempts[-1].reason if text is None else None,
+        attempts=tuple(attempts),
+        model=settings.model,
+    )
+
+
+def _store(workspace: Workspace, kind: str, key: str, rewrite: Rewrite) -> None:
+    record = {
+        "prompt": rewrite.original,
+        "references": list(rewrite.references),
+        "model": rewrite.model,
+        "fallback_reason": rewrite.fallback_reason,
+    }
+    workspace.store.write_json(kind, key, asdict(rewrite), record)
+
+
+def _facts(experiment: Experiment, rewrites: Sequence[Rewrite]) -> dict[str, Any]:
+    reasons = Counter(rewrite.fallback_reason for rewrite in rewrites if rewrite.fallback_reason)
+    return {
+        "rewriter_model": experiment.rewriter.model,
+        "references": experiment.references.k,
+        "prompts_rewritten": len(rewrites) - reasons.total(),
+        "fallbacks": reasons.total(),
+        "fallback_share": reasons.total() / max(len(rewrites), 1),
+        "fallback_reasons": dict(sorted(reasons.items())),
+    }
+
+
+def _table(rewrites: Sequence[Rewrite]) -> str:
+    lines = ["| prompt | rewrite | answers |", "|---|---|---|"]
+    for rewrite in rewrites[:PROMPTS_SHOWN]:
+        why = rewrite.fallback_reason
+        shown = f"(original kept: {why})" if why else _cell(rewrite.text)
+        lines.append(f"| {_cell(rewrite.original)} | {shown} | {len(rewrite.attempts)} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a Markdown table in which nothing of it is markup."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{character}" if character in "\\`*_[]!|#~" else character for character in escaped)

@@ -1,0 +1,200 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool import clips
+from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips
+from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
+from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs
+from onaspr_core.pool.video import read_frames
+from onaspr_core.workspace import Workspace
+
+Write = Callable[..., Path]
+Open = Callable[..., Workspace]
+
+INTERRUPTED_RUN = """
+import multiprocessing, sys, time
+from pathlib import Path
+from onaspr_core.pool import clips
+from onaspr_core.settings import ClipSettings, PoolSettings, Settings
+from onaspr_core.workspace import Workspace
+
+def enter_one_shard_then_hang(workspace, places, failed):
+    if calls:
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        time.sleep(600)
+    calls.append(1)
+    enter(workspace, places, failed)
+
+if __name__ == "__main__":
+    calls, enter = [], clips.enter_clips
+    clips.enter_clips, clips.CLIPS_PER_FLUSH = enter_one_shard_then_hang, 4
+    clip = ClipSettings(resolution=32, frame_stride=2, max_frames=3, crf=20)
+    pool = PoolSettings(format="folder", path="captions.csv", videos="videos", seed=1, size=None, clip=clip)
+    settings = Settings(base=Path(sys.argv[1]), pools={"small": pool}, backbones={}, experiments={})
+    clips.make_clips(Workspace(settings))
+"""
+
+
+@pytest.fixture(autouse=True)
+def cut_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes are tested in test_cut and in the interrupted run; here they would only cost time."""
+
+    def cut_here(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
+        return map(cut_clip, jobs)
+
+    monkeypatch.setattr(clips, "cut_all", cut_here)
+
+
+@pytest.fixture
+def five(write_video: Write) -> dict[str, str]:
+    """Five different videos and their captions."""
+    for seed in range(5):
+        write_video(f"{seed}.mp4", seed=seed)
+    return {f"{seed}.mp4": f"caption {seed}" for seed in range(5)}
+
+
+def made(workspace: Workspace) -> Workspace:
+    """The workspace with its manifest built."""
+    build_manifest(workspace)
+    return workspace
+
+
+def test_clips_are_made_once_and_found_again(open_pools: Open, five: dict[str, str]) -> None:
+    workspace = made(open_pools(five))
+    first, second = make_clips(workspace), make_clips(workspace)
+    assert (first.total, first.computed, first.reused, first.failures) == (5, 5, 0, ())
+    assert (second.total, second.computed, second.reused, second.seconds) == (5, 0, 5, 0.0)
+    assert second.version == first.version
+    assert first.preview is not None and first.preview.png.startswith(b"\x89PNG")
+
+
+def test_a_clip_is_read_back_as_frames_and_as_bytes(
+    open_pools: Open, five: dict[str, str], tmp_path: Path
+) -> None:
+    workspace = made(open_pools(five))
+    make_clips(workspace)
+    pair = pool_pairs(workspace, "small")[0]
+    assert pair.clip_key is not None
+    source = read_frames(str(tmp_path / "videos" / pair.id))[::2][:3]
+    assert np.abs(read_clip(workspace, pair.clip_key).astype(int) - source[:, :, 8:40]).max() <= 4
+    assert b"ftyp" in clip_bytes(workspace, pair.clip_key)[:16]
+    keys = [pair.clip_key or "" for pair in pool_pairs(workspace, "small")] * 2
+    for key, frames in zip(keys, read_clips(workspace, keys), strict=True):
+        assert np.array_equal(frames, read_clip(workspace, key))
+
+
+def test_a_clip_of_two_pools_is_cut_once(open_pools: Open, five: dict[str, str]) -> None:
+    workspace = made(open_pools(five, few=3, all=None))
+    outcome = make_clips(workspace)
+    assert outcome.total == outcome.computed == 5
+    assert [len(pool_pairs(workspace, name)) for name in ("few", "all")] == [3, 5]
+
+
+def test_a_broken_file_is_a_failure_that_is_not_tried_again_while_it_stays(
+    open_pools: Open, five: dict[str, str], tmp_path: Path, write_video: Write
+) -> None:
+    broken = tmp_path / "videos/2.mp4"
+    broken.write_bytes(broken.read_bytes()[:-600])
+    workspace = made(open_pools(five))
+    first, second = make_clips(workspace), make_clips(workspace)
+    assert (first.computed, second.computed, second.reused) == (4, 0, 4)
+    assert [failure.item for failure in first.failures] == ["small/2.mp4"]
+    assert second.failures == first.failures
+    assert second.version == first.version
+    assert second.seconds == 0.0
+    assert first.facts["failed_share_by_pool"] == {"small": 0.2}
+    assert "2.mp4" not in {pair.id for pair in pool_pairs(workspace, "small")}
+    assert make_clips(workspace, retry_failed=True).seconds > 0
+    write_video("2.mp4", seed=2)
+    mended = make_clips(made(open_pools(five)))
+    assert (mended.computed, mended.reused, mended.failures) == (1, 4, ())
+
+
+def test_a_file_that_changes_under_the_run_is_a_failure_only_this_time(
+    open_pools: Open, five: dict[str, str], write_video: Write
+) -> None:
+    workspace = made(open_pools(five))
+    write_video("3.mp4", seed=33, frames=5)
+    (failure,) = make_clips(workspace).failures
+    assert "materialize it again" in failure.reason
+    assert make_clips(made(workspace)).failures == ()
+
+
+def test_going_back_to_earlier_clip_settings_finds_the_clips(open_pools: Open, five: dict[str, str]) -> None:
+    first = make_clips(made(open_pools(five)))
+    smaller = made(open_pools(five)).settings.pools["small"].clip.model_copy(update={"resolution": 16})
+    assert make_clips(made(open_pools(five, clip=smaller))).computed == 5
+    back = make_clips(made(open_pools(five)))
+    assert (back.computed, back.version) == (0, first.version)
+
+
+def test_clips_of_a_shard_that_was_deleted_are_made_again(
+    open_pools: Open, five: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, "CLIPS_PER_FLUSH", 2)
+    workspace = made(open_pools(five))
+    make_clips(workspace)
+    shards = sorted(Path(workspace.shards_path).glob("*.tar"))
+    assert len(shards) == 3
+    shards[0].unlink()
+    again = make_clips(workspace)
+    assert again.computed + again.reused == 5
+    assert 1 <= again.computed <= 2
+
+
+def test_a_clip_that_does_not_exist_says_what_to_do(open_pools: Open) -> None:
+    with pytest.raises(UserError, match="materialize pool_clips"):
+        read_clip(open_pools({}), "0" * 40)
+
+
+def test_clips_need_a_manifest(open_pools: Open) -> None:
+    with pytest.raises(UserError, match="materialize pool_manifest"):
+        make_clips(open_pools({}))
+
+
+def test_a_run_killed_at_any_moment_keeps_its_finished_shards_and_uses_no_half_written_one(
+    open_pools: Open, write_video: Write, tmp_path: Path
+) -> None:
+    captions = {f"{seed}.mp4": f"caption {seed}" for seed in range(15)}
+    for seed, name in enumerate(captions):
+        write_video(name, seed=seed)
+    workspace = made(open_pools(captions))
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED_RUN)
+    environment = {**os.environ, "PYTHONPATH": str(Path(clips.__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, script, tmp_path], stdout=subprocess.PIPE, text=True, env=environment
+    ) as run:
+        assert run.stdout is not None
+        workers = [int(pid) for pid in run.stdout.readline().split()]
+        os.kill(run.pid, signal.SIGKILL)
+    half = Path(workspace.shards_path, "clips-half.tar.0.partial")
+    half.write_bytes(b"half a shard")
+
+    # One shard is in the catalog; the second is whole, but its process died before it could say so.
+    outcome = make_clips(workspace)
+    assert (outcome.total, outcome.computed, outcome.reused, outcome.failures) == (15, 7, 8, ())
+    for pair in listed_pairs(workspace, "small"):
+        assert pair.clip_key is not None
+        assert read_clip(workspace, pair.clip_key).shape == (3, 32, 32, 3)
+    assert workers
+    deadline = time.monotonic() + 20
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

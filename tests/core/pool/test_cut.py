@@ -1,0 +1,64 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from onaspr_core.pool.cut import CutClip, CutJob, cut_all, cut_clip
+from onaspr_core.pool.video import read_frames, square
+
+
+def job_for(path: Path, key: str = "key") -> CutJob:
+    stat = path.stat()
+    return CutJob(key, str(path), stat.st_size, stat.st_mtime_ns, 16, 2, 3, 8.0, 4)
+
+
+def crash_on_bad(job: CutJob) -> CutClip:
+    """What a decoder does that ends its process on one file."""
+    if job.key == "bad":
+        os._exit(3)
+    return CutClip(job.key, b"mp4", 1)
+
+
+def test_a_clip_is_every_nth_frame_cropped_and_resized(
+    write_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_video("a.mp4", frames=9)
+    clip = cut_clip(job_for(path))
+    expected = square(read_frames(str(path))[[0, 2, 4]], 16)
+    (tmp_path / "clip.mp4").write_bytes(clip.mp4)
+    back = read_frames(str(tmp_path / "clip.mp4"))
+    assert clip.frames == 3
+    assert np.abs(back.astype(int) - expected).max() <= 3
+
+
+def test_a_one_frame_file_is_a_clip_of_one_frame(write_video: Callable[..., Path]) -> None:
+    assert cut_clip(job_for(write_video("a.mp4", frames=1))).frames == 1
+
+
+def test_a_broken_file_is_a_lasting_reason(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"not a video")
+    clip = cut_clip(job_for(path))
+    assert (clip.mp4, clip.lasting) == (b"", True)
+    assert clip.reason.startswith("unreadable video")
+
+
+def test_a_file_that_changed_or_vanished_since_the_manifest_is_a_passing_reason(
+    write_video: Callable[..., Path],
+) -> None:
+    path = write_video("a.mp4", seed=1)
+    job = job_for(path)
+    write_video("a.mp4", seed=2, frames=3)
+    assert "changed" in cut_clip(job).reason
+    path.unlink()
+    assert "cannot be opened" in cut_clip(job).reason
+    assert not cut_clip(job).lasting
+
+
+def test_a_file_that_ends_its_process_costs_no_other_clip() -> None:
+    jobs = [CutJob(key, "", 0, 0, 8, 1, 1, 8.0, 20) for key in ["a", "b", "bad", "c", "d", "e", "f"]]
+    clips = {clip.key: clip for clip in cut_all(jobs, 2, crash_on_bad)}
+    assert {key for key, clip in clips.items() if clip.mp4} == {"a", "b", "c", "d", "e", "f"}
+    assert "crashed" in clips["bad"].reason
+    assert not clips["bad"].lasting

@@ -1,0 +1,106 @@
+"""Tables as they are printed, character for character."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from onaspr_core.evaluation.score_table import (
+    ScoreTable,
+    format_difference,
+    format_value,
+    scores_of,
+)
+from onaspr_core.reports.__main__ import main
+from onaspr_core.reports.tables import csv_table, markdown_table, text_table, write_tables
+from onaspr_core.workspace import Workspace
+
+MARKDOWN = """\
+| metric | n | `baseline` | `ona` |
+| :--- | ---: | ---: | ---: |
+| FID ↓ | 200, 120 real | 12.35 | 10.25<br>-2.10 [-3.00, -1.25]* |
+| CLIPSIM ↑ | 200 | 0.2812 | 0.2843<br>+0.0030 [-0.0021, +0.0083] |
+| colour right ↑ | 200 / 199 | 96.5 % | 97.5 %<br>+1.0 pp [+0.0, +2.0] |
+
+- Features: miniature ResNetForImageClassification (abcdef01) for FID; miniature CLIPModel (12345678) for \
+CLIPSIM; miniature VideoMAE (12345678) for colour right.
+- These features are the miniature's own small networks: the scores compare variants with one another and \
+are not comparable with the paper's or with any other features.
+- Intervals of FID: set bootstrap.
+- Intervals of CLIPSIM, colour right: paired bootstrap over prompts, 2000 resamples.
+- 1 of 400 videos is missing.
+- * the 95 % interval leaves out zero; not corrected for several comparisons.
+"""
+
+TEXT = """\
+Experiment miniature, 200 prompts
+
+                            n  baseline     ona
+FID ↓           200, 120 real     12.35   10.25
+CLIPSIM ↑                 200    0.2812  0.2843
+colour right ↑      200 / 199    96.5 %  97.5 %
+
+less baseline, 95 %                         ona
+FID ↓                     -2.10 [-3.00, -1.25]*
+CLIPSIM ↑            +0.0030 [-0.0021, +0.0083]
+colour right ↑             +1.0 pp [+0.0, +2.0]
+"""
+
+
+def test_the_markdown_table_is_this(table: ScoreTable) -> None:
+    assert markdown_table(table) == MARKDOWN
+
+
+def test_the_terminal_table_is_this(table: ScoreTable) -> None:
+    assert text_table(table).startswith(TEXT)
+    assert "1 of 400 videos is missing." in text_table(table)
+
+
+def test_the_csv_carries_every_field_unrounded(table: ScoreTable) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_table(table))))
+    assert len(rows) == 6
+    assert (rows[1]["variant"], rows[1]["metric"], float(rows[1]["difference"])) == ("ona", "fid", -2.0956)
+    assert (rows[0]["difference"], rows[0]["n_real"], rows[5]["missing"]) == ("", "120", "1")
+
+
+def test_only_an_interval_without_zero_is_marked(table: ScoreTable) -> None:
+    assert [score.supported for score in table.scores] == [False, True, False, False, False, False]
+
+
+def test_features_that_are_not_the_miniatures_are_not_called_so(table: ScoreTable) -> None:
+    real = replace(table, scores=tuple(replace(score, label="paper") for score in table.scores))
+    assert "not comparable" not in markdown_table(real)
+
+
+def test_values_and_differences_have_the_same_decimals(table: ScoreTable) -> None:
+    score = replace(table.scores[1], value=143.21, spread=1.25, difference=-0.04, low=-12.3, high=4.5)
+    assert (format_value(score), format_difference(score)) == ("143.2 ± 1.2", "-0.0 [-12.3, +4.5]")
+
+
+def test_no_scores_yet_is_said() -> None:
+    empty = ScoreTable("e", 0, ())
+    for text in (markdown_table(empty), text_table(empty)):
+        assert "materialize the asset `scores`" in text
+
+
+def test_tables_are_written_once(reported: Workspace) -> None:
+    e = reported.settings.experiment("e")
+    first, second = write_tables(reported, e), write_tables(reported, e)
+    assert (first.total, first.computed, second.computed) == (3, 3, 0)
+    assert first.version == second.version
+    assert first.preview is not None
+    assert "| FID ↓ |" in first.preview.markdown
+    assert (reported.reports_path / "e" / "scores.csv").read_text() == csv_table(scores_of(reported, e))
+
+
+def test_the_command_prints_the_table_and_names_what_is_missing(
+    reported: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = str(reported.settings.base / "settings.toml")
+    assert main(["e", "--settings", settings]) == 0
+    shown = capsys.readouterr().out
+    assert "CLIPSIM ↑" in shown
+    assert "materialize `gallery`" in shown
+    assert main(["other", "--settings", settings]) == 1
+    assert "no experiment 'other'" in capsys.readouterr().err
