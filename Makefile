@@ -41,12 +41,9 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	touch $@
 
 demo: install world $(DAGSTER_HOME)/dagster.yaml ## Materialize every asset of EXPERIMENT and show the scores.
-	@$(BIN)/dagster job execute -f definitions.py -j observe_settings --config-json '$(QUIET)' 2>&1
-	@$(BIN)/dagster asset materialize -f definitions.py --select '$(ASSETS)' --partition $(EXPERIMENT) --config-json '$(QUIET)' 2>&1
+	@$(BIN)/dagster job execute -f definitions.py -j observe_settings 2>&1
+	@$(BIN)/dagster asset materialize -f definitions.py --select '$(ASSETS)' --partition $(EXPERIMENT) 2>&1
 	@$(BIN)/python -m onaspr_core.reports $(EXPERIMENT)
-
-# Dagster's console log at INFO shows progress lines and leaves out its own bookkeeping.
-QUIET := {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 
 ui: install world $(DAGSTER_HOME)/dagster.yaml ## Open Dagster on http://127.0.0.1:$(PORT).
 	$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml

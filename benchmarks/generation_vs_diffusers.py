@@ -36,11 +36,12 @@ PROMPTS = [
 
 def pipeline(folder: str, device: str) -> Any:
     """Load diffusers' pipeline from the same folder, with nothing shared but the files."""
+    full: Any = {"torch_dtype": torch.float32}
     made: Any = TextToVideoSDPipeline(
-        vae=AutoencoderKL.from_pretrained(folder, subfolder="vae"),
-        text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder"),
+        vae=AutoencoderKL.from_pretrained(folder, subfolder="vae", **full),
+        text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", **full),
         tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
-        unet=UNet3DConditionModel.from_pretrained(folder, subfolder="unet"),
+        unet=UNet3DConditionModel.from_pretrained(folder, subfolder="unet", **full),
         scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", clip_sample=False),
     )
     made.set_progress_bar_config(disable=True)

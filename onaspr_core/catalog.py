@@ -14,6 +14,9 @@ import duckdb
 
 from onaspr_core.errors import UserError
 
+# Without this a table that does not exist would be looked for among the caller's Python variables.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
+
 
 class Catalog:
     """A DuckDB file that several processes use in turn."""
@@ -43,7 +46,9 @@ class Catalog:
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection for queries; on a catalog that does not exist yet, an empty one."""
-        connection = self._connect(read_only=True) if self.path.exists() else duckdb.connect(":memory:")
+        connection = (
+            self._connect(read_only=True) if self.path.exists() else duckdb.connect(":memory:", False, CONFIG)
+        )
         try:
             yield connection
         finally:
@@ -53,7 +58,7 @@ class Catalog:
         deadline = time.monotonic() + self.wait_seconds
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only)
+                return duckdb.connect(str(self.path), read_only, CONFIG)
             except (duckdb.IOException, duckdb.ConnectionException) as problem:
                 if "lock" not in str(problem).lower() and "different configuration" not in str(problem):
                     raise UserError(f"catalog {self.path} cannot be opened: {problem}") from problem

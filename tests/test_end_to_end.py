@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+
 from onaspr_core.miniature.world import render_world
 
 ROOT = Path(__file__).parent.parent

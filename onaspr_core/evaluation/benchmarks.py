@@ -1,4 +1,4 @@
-"""The real side of an evaluation: which videos, whether they are there, and their features.
+"""The real side of an evaluation: which videos, and whether they are there; their features are `features`'.
 
 No video is copied: a real video is its path and the SHA-256 of its bytes, in the catalog table
 `benchmark_videos`. What is missing or unreadable is counted and named, never silently left out.
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,15 +17,6 @@ import duckdb
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.features import (
-    FeatureItem,
-    FeatureSets,
-    RealShape,
-    feature_sets,
-    make_features,
-    real_items,
-)
-from onaspr_core.evaluation.frame_sampling import FID_REAL, fvd_real
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.sources import read_source
 from onaspr_core.pool.video import read_frames
@@ -113,45 +103,6 @@ def real_videos(workspace: Workspace, e: Experiment) -> list[RealVideo]:
             [e.name],
         ).fetchall()
     return [RealVideo(*row) for row in rows]
-
-
-def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
-    """Features of the real side under the experiment's three networks; each file is encoded once.
-
-    Raises UserError when the benchmark has not been ingested.
-    """
-    if e.evaluation.benchmark is None:
-        return Outcome(version_of([]), 0, 0, 0, facts={"benchmark": NO_BENCHMARK})
-    sets = feature_sets(workspace, e)
-    videos = real_features(workspace, e, sets)
-    if not videos:
-        raise UserError(
-            f"Experiment {e.name} has a benchmark and none of its videos is in the catalog; "
-            "materialize benchmark_videos first and read what it reports as missing."
-        )
-    items = [item for video in videos for item in video]
-    outcome = make_features(workspace, items, e.evaluation.batch_size)
-    return replace(
-        outcome,
-        facts={
-            "real_videos": len(videos),
-            "feature_sets": ", ".join(one.name for one in sets),
-            "fvd_frames": fvd_real(workspace.settings.backbones[e.backbone].frames).name,
-        },
-    )
-
-
-def real_features(
-    workspace: Workspace, e: Experiment, sets: FeatureSets
-) -> list[tuple[FeatureItem, FeatureItem, FeatureItem]]:
-    """The feature items of every real video: image classifier, image-text model, video classifier."""
-    backbone = workspace.settings.backbones[e.backbone]
-    shape = RealShape(backbone.frames, backbone.height, backbone.width)
-    limit = max(FID_REAL.last_index, fvd_real(backbone.frames).last_index) + 1
-    return [
-        real_items(sets, video.id, video.sha256, shape, partial(read_frames, video.path, limit=limit))
-        for video in real_videos(workspace, e)
-    ]
 
 
 def _rows(benchmark: BenchmarkSettings, base: Path) -> list[_Row]:

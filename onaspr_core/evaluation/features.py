@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import gcd
 
 import numpy as np
@@ -18,14 +19,17 @@ import numpy.typing as npt
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, real_videos
 from onaspr_core.evaluation.extractors import Arrays, FeatureExtractor, FeatureSet, describe, load
 from onaspr_core.evaluation.frame_sampling import (
     ALL_FRAMES,
     FID_GENERATED,
     FID_REAL,
+    FVD_REAL_STRIDE,
     FrameRule,
     fvd_real,
 )
+from onaspr_core.pool.video import read_frames
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -48,11 +52,20 @@ class FeatureSets:
 
 @dataclass(frozen=True)
 class RealShape:
-    """The shape of the generated videos, which real ones are sampled and cropped to."""
+    """The shape of the generated videos, which real ones are sampled and cropped to.
+
+    `fvd_stride` is how many real frames pass between two that FVD sees.
+    """
 
     frames: int
     height: int
     width: int
+    fvd_stride: int = FVD_REAL_STRIDE
+
+    @property
+    def fvd_rule(self) -> FrameRule:
+        """FVD's frames of a real video."""
+        return fvd_real(self.frames, self.fvd_stride)
 
     @property
     def crop(self) -> str:
@@ -107,8 +120,52 @@ def real_items(
     return (
         video_item(name, source, sets.image, FID_REAL, cropped),
         video_item(name, source, sets.image_text, FID_REAL, cropped),
-        video_item(name, source, sets.video, fvd_real(shape.frames), cropped),
+        video_item(name, source, sets.video, shape.fvd_rule, cropped),
     )
+
+
+def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
+    """Features of the real side under the experiment's three networks; each file is encoded once.
+
+    Raises UserError when the benchmark has not been ingested.
+    """
+    if e.evaluation.benchmark is None:
+        return Outcome(version_of([]), 0, 0, 0, facts={"benchmark": NO_BENCHMARK})
+    sets = feature_sets(workspace, e)
+    videos = real_features(workspace, e, sets)
+    if not videos:
+        raise UserError(
+            f"Experiment {e.name} has a benchmark and none of its videos is in the catalog; "
+            "materialize benchmark_videos first and read what it reports as missing."
+        )
+    items = [item for video in videos for item in video]
+    outcome = make_features(workspace, items, e.evaluation.batch_size)
+    return replace(
+        outcome,
+        facts={
+            "real_videos": len(videos),
+            "feature_sets": ", ".join(one.name for one in sets),
+            "fvd_frames": real_shape(workspace, e).fvd_rule.name,
+        },
+    )
+
+
+def real_features(
+    workspace: Workspace, e: Experiment, sets: FeatureSets
+) -> list[tuple[FeatureItem, FeatureItem, FeatureItem]]:
+    """The feature items of every real video: image classifier, image-text model, video classifier."""
+    shape = real_shape(workspace, e)
+    limit = max(FID_REAL.last_index, shape.fvd_rule.last_index) + 1
+    return [
+        real_items(sets, video.id, video.sha256, shape, partial(read_frames, video.path, limit=limit))
+        for video in real_videos(workspace, e)
+    ]
+
+
+def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
+    """What real videos are sampled and cropped to: the shape of the experiment's backbone."""
+    backbone = workspace.settings.backbones[e.backbone]
+    return RealShape(backbone.frames, backbone.height, backbone.width)
 
 
 def crop_to_aspect(frames: Frames, height: int, width: int) -> Frames:

@@ -15,7 +15,7 @@ from functools import partial
 from onaspr_core import generation
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, real_features
+from onaspr_core.evaluation.benchmarks import NO_BENCHMARK
 from onaspr_core.evaluation.extractors import FeatureSet
 from onaspr_core.evaluation.features import (
     KIND as FEATURES,
@@ -27,6 +27,7 @@ from onaspr_core.evaluation.features import (
     generated_items,
     make_features,
     merge,
+    real_features,
     text_item,
 )
 from onaspr_core.evaluation.metrics import METRICS, RIGHT, attribute_metrics

@@ -74,7 +74,7 @@ class ImageClassifier(_Classifier):
 
     def __init__(self, feature_set: FeatureSet, preprocessing: Preprocessing, device: str) -> None:
         """Load the weights from the folder."""
-        model = ResNetForImageClassification.from_pretrained(feature_set.folder, local_files_only=True)
+        model = _pretrained(ResNetForImageClassification, feature_set)
         super().__init__(feature_set, preprocessing, model, device)
 
     def features(self, videos: Sequence[Frames]) -> list[Arrays]:
@@ -91,7 +91,7 @@ class VideoClassifier(_Classifier):
 
     def __init__(self, feature_set: FeatureSet, preprocessing: Preprocessing, device: str) -> None:
         """Load the weights from the folder."""
-        model = VideoMAEForVideoClassification.from_pretrained(feature_set.folder, local_files_only=True)
+        model = _pretrained(VideoMAEForVideoClassification, feature_set)
         super().__init__(feature_set, preprocessing, model, device)
 
     def features(self, videos: Sequence[Frames]) -> list[Arrays]:
@@ -109,7 +109,7 @@ class ImageText:
         self.feature_set = feature_set
         self.preprocessing = preprocessing
         self.device = device
-        model: Any = CLIPModel.from_pretrained(feature_set.folder, local_files_only=True)
+        model = _pretrained(CLIPModel, feature_set)
         self.model = model.to(device).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(feature_set.folder, local_files_only=True)
 
@@ -142,6 +142,11 @@ _CLASSES: dict[str, Callable[[FeatureSet, Preprocessing, str], FeatureExtractor]
     "CLIPModel": ImageText,
     "VideoMAEForVideoClassification": VideoClassifier,
 }
+
+
+def _pretrained(model_class: Any, feature_set: FeatureSet) -> Any:
+    """Load weights in float32 whatever they were saved in: half precision would move scores."""
+    return model_class.from_pretrained(feature_set.folder, local_files_only=True, dtype=torch.float32)
 
 
 def _per_video(arrays: Arrays, lengths: Sequence[int]) -> list[Arrays]:

@@ -149,7 +149,10 @@ def _refused_option(problem: openai.BadRequestError, options: dict[str, Any]) ->
 
 def _shown(url: str) -> str:
     """The address without any user name, password or query that stands in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "OPENAI_BASE_URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

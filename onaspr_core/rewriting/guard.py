@@ -71,6 +71,7 @@ _ECHOES = (
     "20 words",
     "imitating",
     "combining",
+    "every word",
     "adjective",
     "adverb",
     "sentence pattern",

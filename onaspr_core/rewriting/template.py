@@ -36,8 +36,8 @@ PLAIN = Style(draws=1, tokens_per_word=8, stop=())
 """For models that do as they are told: the instruction and nothing else."""
 
 ONE_SHOT = Style(draws=5, tokens_per_word=2, stop=(",", ".", ";", ":", "\n"))
-"""For models that do not: a worked example first, the sentence once more last, the first clause taken, and
-several draws, which are cheap where the prompt is cached and the answer is short."""
+"""For models that do not: a worked example first, the sentence once more last, only the answer's first clause,
+and several draws, which are cheap where the prompt is cached and the answer is short."""
 
 WARMTH = 0.8
 """Least temperature of every answer after the first: the first one's mistake would come again without."""
@@ -55,7 +55,14 @@ EXAMPLE_REFERENCES = (
 )
 EXAMPLE_PROMPT = "a cat walks in the kitchen"
 EXAMPLE_ANSWER = "A tiny playful cat walks slowly in the shady kitchen."
-REMINDER = "Answer with one sentence that keeps every word of: {prompt}"
+
+_CLOSINGS = {
+    (False, False): "",
+    (False, True): ".\nAnswer with one sentence that keeps every word of: {prompt}",
+    (True, False): '.\n\nKeep every word of "{prompt}" and add adjectives and adverbs.',
+    (True, True): ".\nSentence: {prompt}\nRewritten:",
+}
+"""What follows the instruction, by (one_shot, again)."""
 
 
 def instruction(references: Sequence[str], prompt: str, max_words: int = MAX_WORDS) -> str:
@@ -98,7 +105,7 @@ def messages(
         prompt: The sentence to rewrite.
         max_words: The longest answer that is asked for.
         one_shot: Whether a worked example, with as many references, goes before.
-        again: Whether an earlier answer failed the guard, so that a reminder is added.
+        again: Whether earlier answers failed the guard, so that the request closes in another way.
     """
     chat: list[Message] = [{"role": "system", "content": SYSTEM}]
     if one_shot:
@@ -110,12 +117,7 @@ def messages(
 
 
 def _request(references: Sequence[str], prompt: str, max_words: int, one_shot: bool, again: bool) -> str:
-    text = instruction(references, prompt, max_words)
-    if again:
-        text += f".\n{REMINDER.format(prompt=prompt)}"
-    if one_shot:
-        text += f".\nSentence: {prompt}\nRewritten:"
-    return text
+    return instruction(references, prompt, max_words) + _CLOSINGS[one_shot, again].format(prompt=prompt)
 
 
 def fingerprint(one_shot: bool) -> str:

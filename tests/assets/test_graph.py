@@ -32,16 +32,6 @@ OF_EACH_EXPERIMENT = {
     "rewriter",
     "sampling",
 }
-    "eta",
-    "gamma",
-    "prompts",
-    "references",
-    "rewriter",
-    "sampling",
-    "inversion",
-    "backbone",
-    "evaluation",
-]
 
 
 @pytest.fixture(scope="module")

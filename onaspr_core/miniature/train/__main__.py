@@ -22,7 +22,7 @@ from onaspr_core.miniature.train.fitting import Plan
 from onaspr_core.miniature.train.judging import Examples, decoded_clips
 from onaspr_core.miniature.train.text import build_tokenizer
 
-CLIPS = 20_000
+CLIPS = 12_000
 EXAMPLES = 4_000
 STRIDES = (8, 7, 10, 9)
 

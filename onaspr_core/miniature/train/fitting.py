@@ -60,6 +60,7 @@ def fit(module: nn.Module, loss: Loss, plan: Plan, folder: Path) -> None:
     Raises UserError when a loss is not finite.
     """
     module.eval()
+    folder.mkdir(parents=True, exist_ok=True)
     named = dict(module.named_parameters())
     average = {name: p.detach().clone() for name, p in named.items()}
     optimizer = torch.optim.AdamW(
@@ -128,7 +129,6 @@ def _save(
     for name, parameter in named.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{key}.{name}"] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".partial-{os.getpid()}")
     save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, metadata={"step": str(step)})
     partial.replace(path)

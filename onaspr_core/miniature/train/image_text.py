@@ -23,7 +23,7 @@ SEEN = [0, 1, 3]
 """Columns of `targets` that a single frame shows: colour, shape, background."""
 
 
-def plan(steps: int = 800) -> Plan:
+def plan(steps: int = 2000) -> Plan:
     """The training plan of this stage."""
     return Plan("image-text", steps=steps, rate=1.5e-3, decay=0.5, averaging=0.99)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos, reference_features
-from onaspr_core.evaluation.features import crop_to_aspect
+from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
+from onaspr_core.evaluation.features import crop_to_aspect, reference_features
 from onaspr_core.paths import file_sha256
 
 

@@ -107,6 +107,16 @@ def test_a_video_has_the_same_features_alone_and_in_a_batch(models: Path, role: 
             np.testing.assert_allclose(found[name], array, atol=1e-5)
 
 
+def test_weights_saved_in_half_precision_are_computed_in_single(models: Path, tmp_path: Path) -> None:
+    half = ResNetForImageClassification.from_pretrained(models / "image-classifier", dtype=torch.float16)
+    half.save_pretrained(tmp_path)
+    shutil.copy(models / "image-classifier" / "preprocessor_config.json", tmp_path)
+    found = load(describe("image classifier", str(tmp_path), "tiny", tmp_path), "cpu").features([noise(2)])[0]
+    with torch.no_grad():
+        expected = half.float().resnet(by_hand(noise(2))).pooler_output.flatten(1)
+    np.testing.assert_allclose(found["features"], expected, atol=1e-6)
+
+
 def test_labels_in_groups_have_one_softmax_each_and_others_one_in_all(models: Path, tmp_path: Path) -> None:
     groups = described(models, "video classifier").groups
     assert [(g.name, g.positions, g.values) for g in groups] == [

@@ -29,10 +29,8 @@ def look(frames: npt.NDArray[np.uint8]) -> Seen:
     colour = int(np.bincount(nearest.ravel(), minlength=5)[:4].argmax())
     centroids = np.array([np.argwhere(frame == colour).mean(0) for frame in nearest])
     down, right = centroids[-1] - centroids[0]
-    if abs(right) > abs(down):
-        motion = "right" if right > 0 else "left"
-    else:
-        motion = "down" if down > 0 else "up"
+    sideways, upright = ("right" if right > 0 else "left"), ("down" if down > 0 else "up")
+    motion = sideways if abs(right) > abs(down) else upright
     travel = max(abs(float(right)), abs(float(down)))
     middle_area = float((nearest[3:5] == colour).sum() / 2)
     return Seen(list(OBJECTS)[colour], motion, background, travel, middle_area)

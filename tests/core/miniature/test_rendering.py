@@ -19,12 +19,12 @@ def test_colour_motion_and_background_can_be_read_off_the_pixels(held_out: bool)
         assert (seen.colour, seen.motion, seen.background) == (scene.colour, scene.motion, scene.background)
 
 
-def test_fast_objects_travel_about_22_pixels_and_slow_ones_14() -> None:
+def test_fast_objects_travel_about_18_pixels_and_slow_ones_13() -> None:
     rng = np.random.default_rng(12)
-    for speed, pixels in (("fast", 22), ("slow", 14)):
+    for speed, pixels in (("fast", 18), ("slow", 13)):
         scenes = [Scene("red", "ball", "right", "meadow", "small", speed)] * 8
         travels = [look(frames).travel for frames in clip_frames(scenes, rng)]
-        assert np.mean(travels) == pytest.approx(pixels, abs=2.5)
+        assert np.mean(travels) == pytest.approx(pixels, abs=1.5)
 
 
 def test_sizes_and_shapes_cover_what_their_geometry_says() -> None:
@@ -43,13 +43,13 @@ def test_sizes_and_shapes_cover_what_their_geometry_says() -> None:
 def test_a_source_read_back_as_a_clip_looks_like_a_training_clip() -> None:
     scene = Scene("purple", "box", "left", "sand", "large", "fast")
     source = source_frames(scene, np.random.default_rng(5))
-    assert source.shape == (72, 32, 48, 3)
+    assert source.shape == (64, 32, 48, 3)
     stored = read_frames_of(encode_mp4(source, 24, crf=8))
-    assert np.sqrt(np.mean((half_chroma(source.astype(np.float32)).astype(float) - stored) ** 2)) < 4.0
-    clip, trained = square(stored, 32)[:64:8], clip_frames([scene], np.random.default_rng(5))[0]
+    simulated = half_chroma(source.astype(np.float32))
+    assert _distance(simulated, stored) < 0.7 * _distance(source, stored)
+    clip, trained = square(stored, 32)[::8], clip_frames([scene], np.random.default_rng(5))[0]
     assert clip.shape == trained.shape
-    assert look(clip)[:3] == look(trained)[:3]
-    assert look(clip).travel == pytest.approx(look(trained).travel, abs=0.5)
+    assert _distance(trained, clip) < 6.0
 
 
 def test_half_chroma_keeps_greys_and_blurs_only_colour() -> None:
@@ -73,6 +73,10 @@ def test_clips_depend_on_the_generator_alone() -> None:
 
 def test_groups_have_the_sizes_that_the_classifiers_are_built_for() -> None:
     assert [len(values) for values in GROUPS.values()] == [4, 3, 4, 4]
+
+
+def _distance(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
+    return float(np.sqrt(np.mean((a.astype(float) - b) ** 2)))
 
 
 def read_frames_of(content: bytes) -> npt.NDArray[np.uint8]:

@@ -24,7 +24,7 @@ def train(folder: Path, *stops: int) -> dict[str, Tensor]:
     latents = torch.randn(8, 4, 8, 8, 8, generator=torch.Generator().manual_seed(1))
     for stop in stops:
         torch.manual_seed(0)
-        model = text_to_video.TextToVideo(build_tokenizer(), channels=(8, 8))
+        model = text_to_video.TextToVideo(build_tokenizer(), channels=(16, 16))
         text_to_video.train(model, latents, clips.scenes, plan(stop), folder, seed=0, device="cpu")
     return dict(model.named_parameters())
 

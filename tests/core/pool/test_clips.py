@@ -36,7 +36,8 @@ def enter_one_shard_then_hang(workspace, places, failed):
 
 if __name__ == "__main__":
     calls, enter = [], clips.enter_clips
-    clips.enter_clips, clips.CLIPS_PER_FLUSH = enter_one_shard_then_hang, 4
+    clips.enter_clips = enter_one_shard_then_hang
+    clips.CLIPS_PER_FLUSH, clips.SECONDS_PER_FLUSH = 4, float("inf")
     clip = ClipSettings(resolution=32, frame_stride=2, max_frames=3, crf=20)
     pool = PoolSettings(format="folder", path="captions.csv", videos="videos", seed=1, size=None, clip=clip)
     settings = Settings(base=Path(sys.argv[1]), pools={"small": pool}, backbones={}, experiments={})

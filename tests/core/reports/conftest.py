@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from onaspr_core.rewriting.stage import Rewrite
 
 from onaspr_core import generation
 from onaspr_core.evaluation.score_table import Score, ScoreTable, keep_scores
@@ -16,6 +15,7 @@ from onaspr_core.pool.video import encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.workspace import Workspace
 
@@ -144,7 +144,7 @@ def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable)
 
 def rewrite(text: str, reason: str | None) -> Rewrite:
     """A rewrite as the rewriting room gives it."""
-    return Rewrite(text=text, fallback_reason=reason)
+    return Rewrite(text=text, original="", references=(), fallback_reason=reason, attempts=(), model="tiny")
 
 
 def key_of(variant: str, prompt: int) -> str:

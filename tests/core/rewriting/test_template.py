@@ -1,0 +1,84 @@
+import pytest
+
+from onaspr_core.rewriting import template
+
+PAPER_FOR_FIVE = (
+    "Let me give you 5 examples: [Ref1], [Ref2], [Ref3], [Ref4], [Ref5], rewrite the sentence "
+    "[Input Text Prompt] without changing the meaning of the original sentence to a maximum of 20 words, "
+    "imitating/combining the adjectives, adverbs or sentence patterns from the 5 examples above"
+)
+"""Section 4.2 of the paper, copied from its text."""
+
+
+def test_the_instruction_for_five_references_is_the_papers_own_sentence() -> None:
+    references = [f"[Ref{number}]" for number in range(1, 6)]
+    assert template.instruction(references, "[Input Text Prompt]") == PAPER_FOR_FIVE
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (
+            0,
+            "rewrite the sentence X without changing the meaning of the original sentence "
+            "to a maximum of 20 words",
+        ),
+        (
+            1,
+            "Let me give you 1 example: [R], rewrite the sentence X without changing the meaning of the "
+            "original sentence to a maximum of 20 words, imitating/combining the adjectives, adverbs or "
+            "sentence patterns from the 1 example above",
+        ),
+        (
+            2,
+            "Let me give you 2 examples: [R], [R], rewrite the sentence X without changing the meaning of the "
+            "original sentence to a maximum of 20 words, imitating/combining the adjectives, adverbs or "
+            "sentence patterns from the 2 examples above",
+        ),
+    ],
+)
+def test_the_instruction_says_how_many_examples_there_are(count: int, said: str) -> None:
+    assert template.instruction(["[R]"] * count, "X") == said
+
+
+def test_braces_in_captions_and_prompts_are_only_text() -> None:
+    chat = template.messages(["{a}", "%s"], "a {prompt} {0}", 20, one_shot=True, again=True)
+    assert chat[-1]["content"].count("a {prompt} {0}") == 2
+    assert "{a}, %s, rewrite" in chat[-1]["content"]
+
+
+def test_the_plain_chat_is_the_instruction_alone_after_what_is_said_about_data() -> None:
+    chat = template.messages(["[R]"], "X", 20, one_shot=False)
+    assert [message["role"] for message in chat] == ["system", "user"]
+    assert chat[1]["content"] == template.instruction(["[R]"], "X")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 10])
+def test_the_one_shot_chat_shows_a_worked_example_in_the_same_form(count: int) -> None:
+    references = [f"[R{number}]" for number in range(count)]
+    chat = template.messages(references, "X", 20, one_shot=True)
+    assert [message["role"] for message in chat] == ["system", "user", "assistant", "user"]
+    shown = template.EXAMPLE_REFERENCES[:count]
+    assert chat[1]["content"].startswith(template.instruction(shown, template.EXAMPLE_PROMPT))
+    assert chat[3]["content"].startswith(template.instruction(references, "X"))
+
+
+@pytest.mark.parametrize("one_shot", [False, True])
+def test_a_second_request_closes_in_another_way_after_the_same_instruction(one_shot: bool) -> None:
+    first, again = (
+        template.messages([], "X", 20, one_shot=one_shot, again=again)[-1]["content"]
+        for again in (False, True)
+    )
+    assert first != again
+    assert first.startswith(template.instruction([], "X"))
+    assert again.startswith(template.instruction([], "X"))
+
+
+def test_the_fingerprint_tells_the_two_chats_apart_and_moves_with_their_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, one_shot = template.fingerprint(False), template.fingerprint(True)
+    assert plain != one_shot
+    monkeypatch.setattr(template, "EXAMPLE_ANSWER", "another answer")
+    assert template.fingerprint(False) == plain
+    assert template.fingerprint(True) != one_shot
