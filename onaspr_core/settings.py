@@ -132,11 +132,16 @@ class InversionSettings(Section):
 
 
 class BenchmarkSettings(Section):
-    """The real side of an evaluation: videos that scores are measured against."""
+    """The real side of an evaluation: videos that scores are measured against.
+
+    `fvd_stride` is how many real frames pass between two that FVD sees; the paper takes every 5th. Choose it
+    so that real and generated clips move at one pace.
+    """
 
     format: Literal["webvid"] = "webvid"
     path: str
     videos: str
+    fvd_stride: Count = 5
 
 
 class FeatureSettings(Section):

@@ -42,7 +42,7 @@ gamma = 0.5
 sampling = {{ steps = 4, guidance_scale = 4.0, batch_size = 4 }}
 inversion = {{ batch_size = 4 }}
 [experiments.miniature.evaluation]
-benchmark = {{ path = "world/benchmark.csv", videos = "world/videos" }}
+benchmark = {{ path = "world/benchmark.csv", videos = "world/videos", fvd_stride = 8 }}
 inception_splits = 2
 bootstrap_samples = 100
 [experiments.miniature.evaluation.features]

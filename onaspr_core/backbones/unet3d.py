@@ -122,18 +122,20 @@ class UNet3DBackbone:
         text = conditioning.guided if guided else conditioning.prompts
         self._attention.attend_to(text)
         sample = z.to(self._unet.device, self._unet.dtype)
-        output: Tensor = self._unet(
-            torch.cat([sample, sample]) if guided else sample,
-            self._timesteps[level_index],
-            encoder_hidden_states=text,
-            return_dict=False,
-        )[0].to(z.device, z.dtype)
+        with torch.inference_mode():
+            output: Tensor = self._unet(
+                torch.cat([sample, sample]) if guided else sample,
+                self._timesteps[level_index],
+                encoder_hidden_states=text,
+                return_dict=False,
+            )[0]
+        # Tensors made in inference mode refuse to be written to: what is returned is made outside of it.
         if guidance is None or not guided:
-            return output
-        unconditional, conditional = output.chunk(2)
+            return output.to(z.device, z.dtype, copy=True)
+        unconditional, conditional = output.to(z.device, z.dtype).chunk(2)
         return unconditional + guidance * (conditional - unconditional)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _hidden_states(self, prompts: list[str]) -> Tensor:
         tokens = self._tokenizer(
             prompts,
@@ -153,7 +155,9 @@ class UNet3DBackbone:
         images = videos.to(self._vae.device, self._vae.dtype).transpose(1, 2).flatten(0, 1)
         height, width = self.video_shape[1:]
         per_call = max(1, PIXELS_PER_CALL // (height * width))
-        results = torch.cat([apply(chunk).float() for chunk in images.split(per_call)])
+        with torch.inference_mode():
+            parts = [apply(chunk).float() for chunk in images.split(per_call)]
+        results = torch.cat(parts)
         return results.reshape(batch, frames, *results.shape[1:]).transpose(1, 2).contiguous()
 
 

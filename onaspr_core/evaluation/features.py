@@ -165,7 +165,9 @@ def real_features(
 def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
     """What real videos are sampled and cropped to: the shape of the experiment's backbone."""
     backbone = workspace.settings.backbones[e.backbone]
-    return RealShape(backbone.frames, backbone.height, backbone.width)
+    benchmark = e.evaluation.benchmark
+    stride = benchmark.fvd_stride if benchmark is not None else FVD_REAL_STRIDE
+    return RealShape(backbone.frames, backbone.height, backbone.width, stride)
 
 
 def crop_to_aspect(frames: Frames, height: int, width: int) -> Frames:

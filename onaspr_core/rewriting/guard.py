@@ -152,7 +152,7 @@ def _judge_form(text: str, original: str, max_words: int, complete: bool) -> Rea
         ("too_long", len(text.split()) > max_words),
         ("cut_off", not complete),
         ("other_language", not words.same_language(text, original)),
-        ("unchanged", words.tokens(text) == words.tokens(original)),
+        ("unchanged", not words.added(text, original)),
     )
     return next((reason for reason, broken in rules if broken), None)
 

@@ -188,8 +188,9 @@ def rewrite_one(
 ) -> tuple[Rewrite, str | None]:
     """Rewrite one prompt, and say what was wrong with the endpoint if it gave no answer.
 
-    The first answer is drawn at the settings' temperature. What fails the guard is asked for again
-    `settings.retries` times, with a reminder, another seed and more warmth.
+    The first answer is drawn at the settings' temperature, further draws of an attempt (`template.Style`)
+    with other seeds and at least `template.WARMTH`. An attempt whose draws all fail the guard is repeated
+    `settings.retries` times, asked in another way.
     """
     from onaspr_core.rewriting.client import NoAnswerError
 

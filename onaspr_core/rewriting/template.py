@@ -35,9 +35,9 @@ class Style:
 PLAIN = Style(draws=1, tokens_per_word=8, stop=())
 """For models that do as they are told: the instruction and nothing else."""
 
-ONE_SHOT = Style(draws=5, tokens_per_word=2, stop=(",", ".", ";", ":", "\n"))
-"""For models that do not: a worked example first, the sentence once more last, only the answer's first clause,
-and several draws, which are cheap where the prompt is cached and the answer is short."""
+ONE_SHOT = Style(draws=6, tokens_per_word=2, stop=(",", ".", ";", ":", "\n"))
+"""For models that do not: a worked example first, the sentence once more last, only the first clause of the
+answer, and several draws, which are cheap where the prompt is cached and the answer is short."""
 
 WARMTH = 0.8
 """Least temperature of every answer after the first: the first one's mistake would come again without."""

@@ -102,6 +102,12 @@ def missing(text: str, original: str) -> list[str]:
     ]
 
 
+def added(text: str, original: str) -> list[str]:
+    """Return the content words of a text that the original has in no form."""
+    stems = {stem(word) for word in tokens(original)}
+    return [word for word in content_words(text) if stem(word) not in stems]
+
+
 def changes_attributes(text: str, original: str) -> bool:
     """Say whether a colour, a number or a direction of the original was lost, replaced or contradicted.
 
@@ -111,7 +117,7 @@ def changes_attributes(text: str, original: str) -> bool:
     if any(not _named(asked, kind) <= _named(said, kind) for kind in (COLOURS, NUMBERS)):
         return True
     directions = _named(asked, DIRECTIONS)
-    if directions and directions != _named(said, DIRECTIONS):
+    if directions and (directions != _named(said, DIRECTIONS) or _comes_from(said) != _comes_from(asked)):
         return True
     before, owners = _colours_before(said), _owners(asked)
     return any(before.get(owner, colours) not in (colours, _NONE) for owner, colours in owners.items())
@@ -122,6 +128,11 @@ _NONE: frozenset[str] = frozenset()
 
 def _named(words: list[str], kind: dict[str, str]) -> frozenset[str]:
     return frozenset(kind[word] for word in words if word in kind)
+
+
+def _comes_from(words: list[str]) -> bool:
+    """Whether a direction is where something comes from: "from left", "away from the left"."""
+    return any("from" in words[max(0, at - 2) : at] for at, word in enumerate(words) if word in DIRECTIONS)
 
 
 def _owners(words: list[str]) -> dict[str, frozenset[str]]:

@@ -50,11 +50,11 @@ def test_the_data_version_is_the_content_of_the_items(settings_file: Path) -> No
     for _ in range(2):
         result = materialize_prompts(settings_file, "one")
         (materialization,) = result.asset_materializations_for_node("prompts")
-        tags.append(materialization.tags)
+        tags.append(materialization.tags or {})
     assert tags[0]["dagster/data_version"] == tags[1]["dagster/data_version"]
     (settings_file.parent / "prompts.txt").write_text("a cat\na bird\n")
     (changed,) = materialize_prompts(settings_file, "one").asset_materializations_for_node("prompts")
-    assert changed.tags["dagster/data_version"] != tags[0]["dagster/data_version"]
+    assert (changed.tags or {})["dagster/data_version"] != tags[0]["dagster/data_version"]
     assert changed.metadata["items_computed"].value == 1
 
 

@@ -18,7 +18,7 @@ KL_WEIGHT = 1e-5
 BATCH = 32
 
 
-def plan(steps: int = 2000) -> Plan:
+def plan(steps: int = 1500) -> Plan:
     """The training plan of this stage."""
     return Plan("autoencoder", steps=steps, rate=2e-3, decay=0.5, averaging=0.99)
 

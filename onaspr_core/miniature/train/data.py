@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from onaspr_core.errors import UserError
 from onaspr_core.miniature.attributes import Scene, random_scenes
 from onaspr_core.miniature.grammar import training_caption
 from onaspr_core.miniature.rendering import FRAME_STRIDE, Frames, clip_frames
@@ -36,7 +37,10 @@ def rendered_clips(
     """Render `count` clips from `seed`; `cache` is a .npy file to keep the frames in between runs."""
     rng = np.random.default_rng([seed, count, held_out])
     scenes = random_scenes(count, rng, held_out)
-    return Clips(scenes, kept(cache, lambda: clip_frames(scenes, rng, strides)))
+    frames = kept(cache, lambda: clip_frames(scenes, rng, strides))
+    if len(frames) != count:
+        raise UserError(f"{cache} holds {len(frames)} clips and not {count}: remove it")
+    return Clips(scenes, frames)
 
 
 def kept(cache: Path | None, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:

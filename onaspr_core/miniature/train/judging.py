@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from onaspr_core.miniature.attributes import GROUPS, Scene, label_indices
+from onaspr_core.miniature.attributes import GROUPS, Scene, held_out_combinations, label_indices
 from onaspr_core.miniature.rendering import Frames
 from onaspr_core.miniature.train.data import Clips, as_images, as_video
 
 LATENT_NOISE = 0.15
+SMOOTHING = 0.02
+
+_HELD_OUT = frozenset(held_out_combinations())
 
 
 @dataclass(frozen=True)
@@ -67,19 +70,50 @@ def targets(scenes: list[Scene]) -> Tensor:
     return torch.tensor([label_indices(scene) for scene in scenes])
 
 
+def possible(scenes: list[Scene]) -> Tensor:
+    """Which values of each group training could show with the rest of each scene: bool (n, 15).
+
+    Where a held-out combination differs from a scene in its shape alone, a classifier that sees colour,
+    motion and background could rule that shape out without looking, and would be wrong just where it
+    matters. `grouped_loss` therefore lets only possible values compete.
+    """
+    return torch.tensor(
+        [
+            [
+                _replaced(scene, column, value) not in _HELD_OUT
+                for column, values in enumerate(GROUPS.values())
+                for value in values
+            ]
+            for scene in scenes
+        ]
+    )
+
+
+def _replaced(scene: Scene, column: int, value: str) -> tuple[str, ...]:
+    return tuple(value if i == column else own for i, own in enumerate(scene.combination))
+
+
 def labels(groups: list[str]) -> list[str]:
     """Names of a classifier's outputs, such as "colour:red", group after group."""
     return [f"{group}:{value}" for group in groups for value in GROUPS[group]]
 
 
-def grouped_loss(logits: Tensor, wanted: Tensor, groups: list[str]) -> Tensor:
-    """Sum over groups of the cross-entropy of their own softmax; `wanted` as `targets` gives it."""
-    parts = logits.split([len(GROUPS[group]) for group in groups], dim=-1)
-    columns = [list(GROUPS).index(group) for group in groups]
-    losses = [
-        functional.cross_entropy(part, wanted[:, column].to(part.device), label_smoothing=0.02)
-        for part, column in zip(parts, columns, strict=True)
-    ]
+def grouped_loss(logits: Tensor, scenes: list[Scene], groups: list[str]) -> Tensor:
+    """Sum over groups of the mean cross-entropy, label smoothing 0.02, among the `possible` values.
+
+    `logits` (n, values of `groups`) are those of `scenes`, which are not held out.
+    """
+    sizes = [len(values) for values in GROUPS.values()]
+    allowed = dict(zip(GROUPS, possible(scenes).to(logits.device).split(sizes, dim=1), strict=True))
+    wanted = dict(zip(GROUPS, targets(scenes).to(logits.device).T, strict=True))
+    losses = []
+    for group, part in zip(
+        groups, logits.split([len(GROUPS[group]) for group in groups], dim=1), strict=True
+    ):
+        own = part.masked_fill(~allowed[group], -torch.inf).log_softmax(dim=1)
+        right = own.gather(1, wanted[group][:, None]).squeeze(1)
+        spread = own.masked_fill(~allowed[group], 0.0).sum(1) / allowed[group].sum(1)
+        losses.append(-(1 - SMOOTHING) * right.mean() - SMOOTHING * spread.mean())
     return torch.stack(losses).sum()
 
 

@@ -18,19 +18,19 @@ from transformers import CLIPTokenizer
 from onaspr_core.miniature.attributes import GROUPS, Scene
 from onaspr_core.miniature.train.data import captions
 from onaspr_core.miniature.train.fitting import Plan, fit, generators
-from onaspr_core.miniature.train.judging import grouped_loss, targets
+from onaspr_core.miniature.train.judging import grouped_loss
 from onaspr_core.miniature.train.text import WIDTH, build_text_encoder, tokens
 
 BATCH = 16
 EMPTY = 0.1
-UPPER, UPPER_SHARE = 800, 2 / 3
-"""Two thirds of the timesteps are drawn from here up: motion and background are decided there."""
+UPPER, UPPER_SHARE = 800, 0.4
+"""This share of the timesteps is drawn from UPPER up, where motion and background are decided."""
 
 READING = 0.5
 """Weight of the reader's loss; see `TextToVideo`."""
 
 
-def plan(steps: int = 3200) -> Plan:
+def plan(steps: int = 3500) -> Plan:
     """The training plan of this stage."""
     return Plan("text-to-video", steps=steps, rate=1.5e-3)
 
@@ -94,7 +94,7 @@ class TextToVideo(nn.Module):
         ids = tokens(self.tokenizer, [texts[row] for row in said])
         ends = (ids == self.tokenizer.eos_token_id).float().to(condition.device)
         summary = (condition[said] * ends[..., None]).sum(1) / ends.sum(1, keepdim=True)
-        return grouped_loss(self.reader(summary), targets([scenes[row] for row in said]), list(GROUPS))
+        return grouped_loss(self.reader(summary), [scenes[row] for row in said], list(GROUPS))
 
     def condition(self, texts: list[str]) -> Tensor:
         """Text embeddings (n, MAX_TOKENS, WIDTH)."""

@@ -27,7 +27,8 @@ class BagOfWords:
         for row, text in enumerate(texts):
             for word in text.lower().replace(".", "").split():
                 rows[row, hashlib.sha256(word.encode()).digest()[0]] += 1
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        unit: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
 
 
 @dataclass

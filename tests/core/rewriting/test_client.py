@@ -99,7 +99,7 @@ def test_an_answer_that_drips_is_given_up_at_the_time_limit(endpoint: FakeEndpoi
 
 def test_silence_is_given_up_at_the_time_limit(endpoint: FakeEndpoint) -> None:
     endpoint.replies = [Reply("A dog runs.", seconds_before=1.0)]
-    with pytest.raises(NoAnswerError, match="within 0.1 s") as caught:
+    with pytest.raises(NoAnswerError, match=r"within 0\.1 s") as caught:
         ask(timeout_seconds=0.1)
     assert caught.value.kind == "no_answer"
 
@@ -131,7 +131,7 @@ def test_nobody_listening_is_an_error_that_says_what_to_check(
     address = endpoint.url.replace("http://", "http://user:secret@")
     endpoint.close()
     monkeypatch.setenv("OPENAI_BASE_URL", address)
-    with pytest.raises(UserError, match="cannot be reached.*OPENAI_BASE_URL") as caught:
+    with pytest.raises(UserError, match=r"cannot be reached.*OPENAI_BASE_URL") as caught:
         ask()
     assert "secret" not in str(caught.value)
 

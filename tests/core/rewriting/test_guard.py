@@ -98,6 +98,8 @@ def test_a_richer_sentence_of_the_same_meaning_passes(original: str, text: str) 
         ("other_language", PANDA, "一只熊猫正在开车"),
         ("other_language", PANDA, "Панда ведёт машину"),
         ("unchanged", PANDA, "A panda is driving a car."),
+        ("unchanged", PANDA, "The panda drives the car."),
+        ("changed_attribute", BALL, "A small red ball rolls from the left over the sea"),
         ("changed_attribute", BALL, "A small blue ball glides left over the calm red sea"),
         ("changed_attribute", BALL, "A small ball glides left over the calm sea"),
         ("changed_attribute", BALL, "A small red ball glides to the right over the calm sea"),

