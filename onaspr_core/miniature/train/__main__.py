@@ -19,12 +19,11 @@ from onaspr_core.errors import UserError
 from onaspr_core.miniature.train import autoencoder, classifiers, export, image_text, quality, text_to_video
 from onaspr_core.miniature.train.data import Clips, kept, rendered_clips
 from onaspr_core.miniature.train.fitting import Plan
-from onaspr_core.miniature.train.judging import Examples, decoded_clips
+from onaspr_core.miniature.train.judging import STRIDES, Examples, decoded_clips
 from onaspr_core.miniature.train.text import build_tokenizer
 
 CLIPS = 12_000
 EXAMPLES = 4_000
-STRIDES = (8, 7, 10, 9)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Job:
             self.out / "examples-decoded.npy",
             lambda: decoded_clips(self.vae(), clips, self.device, self.seed),
         )
-        return Examples(clips.scenes, clips.frames, decoded)
+        return Examples(clips.scenes, decoded)
 
 
 def train_autoencoder(job: Job) -> None:

@@ -19,7 +19,7 @@ from transformers import (
 from onaspr_core.miniature.attributes import GROUPS
 from onaspr_core.miniature.rendering import CLIP_FRAMES, CLIP_SIZE
 from onaspr_core.miniature.train.fitting import Plan, fit, generators
-from onaspr_core.miniature.train.judging import Examples, batch, grouped_loss, labels
+from onaspr_core.miniature.train.judging import Examples, batch, grouped_loss, labels, recoloured
 
 VIDEO_GROUPS = list(GROUPS)
 IMAGE_GROUPS = [group for group in GROUPS if group != "motion"]
@@ -30,7 +30,7 @@ def image_plan(steps: int = 1600) -> Plan:
     return Plan("image-classifier", steps=steps, rate=2e-3, decay=0.5, averaging=0.99)
 
 
-def video_plan(steps: int = 2500) -> Plan:
+def video_plan(steps: int = 5500) -> Plan:
     """The training plan of the video classifier."""
     return Plan("video-classifier", steps=steps, rate=1e-3, decay=0.4, averaging=0.99, weight_decay=0.05)
 
@@ -99,9 +99,11 @@ def train_video_classifier(examples: Examples, plan: Plan, folder: Path, seed: i
     model.to(device)
 
     def loss(step: int) -> Tensor:
-        video, scenes = batch(examples, 48, generators(seed, plan.name, step)[0])
+        rng, _ = generators(seed, plan.name, step)
+        video, scenes = batch(examples, 48, rng)
+        video, colourless = recoloured(video, rng)
         logits = model(pixel_values=video.transpose(1, 2).to(device)).logits
-        return grouped_loss(logits, scenes, VIDEO_GROUPS)
+        return grouped_loss(logits, scenes, VIDEO_GROUPS, colourless)
 
     fit(model, loss, plan, folder)
     return model

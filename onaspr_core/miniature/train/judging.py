@@ -13,10 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from onaspr_core.miniature.attributes import GROUPS, Scene, held_out_combinations, label_indices
-from onaspr_core.miniature.rendering import Frames
+from onaspr_core.miniature.rendering import Frames, clip_frames
 from onaspr_core.miniature.train.data import Clips, as_images, as_video
 
 LATENT_NOISE = 0.15
+STRIDES = (8, 7, 10, 9)
+"""Frame strides of the clips: evaluation samples real videos more densely or less than every eighth frame."""
+
 SMOOTHING = 0.02
 
 _HELD_OUT = frozenset(held_out_combinations())
@@ -24,10 +27,9 @@ _HELD_OUT = frozenset(held_out_combinations())
 
 @dataclass(frozen=True)
 class Examples:
-    """Clips twice over: as rendered, and as decoded from slightly disturbed latents."""
+    """Scenes, and clips of them that were decoded from slightly disturbed latents."""
 
     scenes: list[Scene]
-    rendered: Frames
     decoded: Frames
 
     def __len__(self) -> int:
@@ -49,12 +51,15 @@ def decoded_clips(vae: Any, clips: Clips, device: str, seed: int, chunk: int = 3
 
 
 def batch(examples: Examples, size: int, rng: np.random.Generator) -> tuple[Tensor, list[Scene]]:
-    """`size` augmented clips, float32 (size, 3, F, H, W) in about [−1, 1], and their scenes."""
+    """`size` augmented clips, float32 (size, 3, F, H, W) in about [−1, 1], and their scenes.
+
+    One half are decoded examples, the other is rendered afresh.
+    """
     rows = rng.integers(len(examples), size=size)
-    decoded = rng.random(size) < 0.5
-    frames = np.stack(
-        [(examples.decoded if d else examples.rendered)[r] for r, d in zip(rows, decoded, strict=True)]
-    )
+    scenes = [examples.scenes[row] for row in rows]
+    frames = examples.decoded[rows]
+    half = size // 2
+    frames[half:] = clip_frames(scenes[half:], rng, (int(rng.choice(STRIDES)),))
     video = as_video(frames)
     blurred = torch.from_numpy(rng.random(size) < 0.25)
     video[blurred] = _blur(video[blurred], float(rng.uniform(0.1, 0.5)))
@@ -62,7 +67,7 @@ def batch(examples: Examples, size: int, rng: np.random.Generator) -> tuple[Tens
         torch.from_numpy(rng.uniform(0, 0.1, size) * (rng.random(size) < 0.5)).float().view(-1, 1, 1, 1, 1)
     )
     noise = torch.randn(video.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
-    return video + strength * noise, [examples.scenes[row] for row in rows]
+    return video + strength * noise, scenes
 
 
 def targets(scenes: list[Scene]) -> Tensor:
@@ -98,11 +103,29 @@ def labels(groups: list[str]) -> list[str]:
     return [f"{group}:{value}" for group in groups for value in GROUPS[group]]
 
 
-def grouped_loss(logits: Tensor, scenes: list[Scene], groups: list[str]) -> Tensor:
+def recoloured(video: Tensor, rng: np.random.Generator, share: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Mix the channels of a `share` of clips (n, 3, …) at random; returns them and a mask (n,) of which.
+
+    Shape and motion stay what they were and colours mean nothing any more, so whatever tells a shape here
+    also tells it in combinations that were held out.
+    """
+    mask = torch.from_numpy(rng.random(len(video)) < share)
+    mix = torch.from_numpy(rng.uniform(-1, 1, (int(mask.sum()), 3, 3))).float()
+    mix = mix / mix.abs().sum(-1, keepdim=True)
+    video = video.clone()
+    video[mask] = torch.einsum("nij,nj...->ni...", mix, video[mask])
+    return video, mask
+
+
+def grouped_loss(
+    logits: Tensor, scenes: list[Scene], groups: list[str], colourless: Tensor | None = None
+) -> Tensor:
     """Sum over groups of the mean cross-entropy, label smoothing 0.02, among the `possible` values.
 
-    `logits` (n, values of `groups`) are those of `scenes`, which are not held out.
+    `logits` (n, values of `groups`) are those of `scenes`, which are not held out. Where `colourless` (n,) is
+    true, neither colour nor background counts.
     """
+    none = torch.zeros(len(scenes), dtype=torch.bool) if colourless is None else colourless
     sizes = [len(values) for values in GROUPS.values()]
     allowed = dict(zip(GROUPS, possible(scenes).to(logits.device).split(sizes, dim=1), strict=True))
     wanted = dict(zip(GROUPS, targets(scenes).to(logits.device).T, strict=True))
@@ -113,7 +136,9 @@ def grouped_loss(logits: Tensor, scenes: list[Scene], groups: list[str]) -> Tens
         own = part.masked_fill(~allowed[group], -torch.inf).log_softmax(dim=1)
         right = own.gather(1, wanted[group][:, None]).squeeze(1)
         spread = own.masked_fill(~allowed[group], 0.0).sum(1) / allowed[group].sum(1)
-        losses.append(-(1 - SMOOTHING) * right.mean() - SMOOTHING * spread.mean())
+        counts = ~none.to(logits.device) if group in ("colour", "background") else torch.ones_like(right)
+        loss = -(1 - SMOOTHING) * right - SMOOTHING * spread
+        losses.append((loss * counts).sum() / counts.sum().clamp(min=1))
     return torch.stack(losses).sum()
 
 

@@ -33,7 +33,7 @@ from onaspr_core.progress import track
 from onaspr_core.settings import BackboneSettings
 
 RENDERS = 800
-STEPS, GUIDANCE, BATCH = 25, 4.0, 25
+STEPS, GUIDANCE, BATCH = 25, 2.0, 25
 
 
 @torch.inference_mode()

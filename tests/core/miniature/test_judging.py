@@ -61,7 +61,7 @@ def test_labels_name_group_and_value_in_order() -> None:
 
 def test_batches_repeat_and_keep_pixels_near_their_range() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (5, 8, 32, 32, 3), np.uint8)
-    examples = Examples(random_scenes(5, np.random.default_rng(1)), frames, 255 - frames)
+    examples = Examples(random_scenes(5, np.random.default_rng(1)), frames)
     first, second = (batch(examples, 12, np.random.default_rng(2)) for _ in range(2))
     assert torch.equal(first[0], second[0])
     assert first[1] == second[1]
@@ -74,5 +74,5 @@ def test_the_tokenizer_knows_the_grammars_words_and_spells_the_rest_in_bytes() -
     assert tokenizer.tokenize("a purple triangle glides")[1:] == ["purple</w>", "triangle</w>", "glides</w>"]
     ids = tokens(tokenizer, ["Zürich 42 ☃", "", "word " * 50])
     assert ids.shape == (3, MAX_TOKENS)
-    assert tokenizer.decode(ids[0], skip_special_tokens=True).replace(" ", "") == "zürich42☃"
+    assert str(tokenizer.decode(ids[0], skip_special_tokens=True)).replace(" ", "") == "zürich42☃"
     assert (ids[:, 0] == tokenizer.bos_token_id).all()
