@@ -72,6 +72,7 @@ _ECHOES = (
     "imitating",
     "combining",
     "every word",
+    "same sentence",
     "adjective",
     "adverb",
     "sentence pattern",

@@ -39,7 +39,7 @@ ONE_SHOT = Style(draws=6, tokens_per_word=2, stop=(",", ".", ";", ":", "\n"))
 """For models that do not: a worked example first, the sentence once more last, only the first clause of the
 answer, and several draws, which are cheap where the prompt is cached and the answer is short."""
 
-WARMTH = 0.8
+WARMTH = 1.2
 """Least temperature of every answer after the first: the first one's mistake would come again without."""
 
 SYSTEM = (
@@ -59,8 +59,8 @@ EXAMPLE_ANSWER = "A tiny playful cat walks slowly in the shady kitchen."
 _CLOSINGS = {
     (False, False): "",
     (False, True): ".\nAnswer with one sentence that keeps every word of: {prompt}",
-    (True, False): '.\n\nKeep every word of "{prompt}" and add adjectives and adverbs.',
-    (True, True): ".\nSentence: {prompt}\nRewritten:",
+    (True, False): ".\n\nSentence: {prompt}\nThe same sentence with more adjectives and adverbs:",
+    (True, True): '.\n\nKeep every word of "{prompt}" and add adjectives and adverbs.',
 }
 """What follows the instruction, by (one_shot, again)."""
 

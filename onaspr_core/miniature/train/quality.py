@@ -69,7 +69,7 @@ def generate(
     """Baseline videos (n, 3, F, H, W) of the first benchmark prompts, and the scenes they should show."""
     settings = BackboneSettings(
         family="modelscope",
-        path=str(weights / "text-to-video"),
+        path=str((weights / "text-to-video").resolve()),
         frames=CLIP_FRAMES,
         height=CLIP_SIZE,
         width=CLIP_SIZE,

@@ -144,6 +144,20 @@ def test_the_round_trip_error_falls_in_proportion_to_the_step(prediction_type: s
     assert 1.7 < error(100) / error(200) < 2.3
 
 
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_the_prediction_type_changes_nothing_on_any_grid(prediction_type: str) -> None:
+    """Weights that add up neither to one nor in squares: all three say the same about a latent."""
+    noise = np.linspace(0.05, 1.7, 21)
+    levels = NoiseLevels(np.linspace(1.2, 0.3, 21), noise, 1000 * noise)
+    clean = latent(9)
+    expected = invert(gaussian_model(levels, "epsilon"), clean, levels)
+    found = invert(gaussian_model(levels, prediction_type), clean, levels, prediction_type)
+    assert float((found - expected).abs().max()) < 1e-12
+    expected = denoise(gaussian_model(levels, "epsilon"), clean, levels)
+    found = denoise(gaussian_model(levels, prediction_type), clean, levels, prediction_type)
+    assert float((found - expected).abs().max()) < 1e-12
+
+
 def test_denoising_and_inversion_visit_one_grid_in_opposite_directions() -> None:
     levels = diffusion_levels(8)
     visited: list[int] = []

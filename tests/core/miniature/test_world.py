@@ -55,7 +55,7 @@ def test_the_pool_shows_no_held_out_combination() -> None:
 
 
 def test_sources_show_what_their_scene_says_after_the_clip_is_cut(world: Path) -> None:
-    for source in benchmark_sources(3)[:12]:
+    for source in benchmark_sources(3)[:6]:
         frames = read_frames(str(world / "videos" / source.page_dir / f"{source.id}.mp4"))
         assert frames.shape == (64, 32, 48, 3)
         seen = look(square(frames, 32)[::8])
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_files_and_a_larger_pool_only_more(world: P
     render_world(tmp_path, pool_size=24, seed=3, processes=1)
     assert (tmp_path / "pool.csv").read_bytes().startswith((world / "pool.csv").read_bytes())
     assert (tmp_path / "prompts.jsonl").read_bytes() == (world / "prompts.jsonl").read_bytes()
-    for first in (world / "videos").rglob("*.mp4"):
+    for first in sorted((world / "videos").rglob("*.mp4"))[::8]:
         again = read_frames(str(tmp_path / first.relative_to(world))).astype(float)
         # x264 is not deterministic to the last bit on every machine; the picture is.
         assert np.abs(again - read_frames(str(first))).mean() < 0.5
