@@ -45,7 +45,7 @@ def gone_soon(url: str) -> bool:
     return not listening(url)
 
 
-def ask(model: LanguageModel, prompt: str, seed: int = 0, temperature: float = 0.8) -> str:
+def ask(model: LanguageModel, prompt: str, seed: int = 0, temperature: float = 1.2) -> str:
     messages = template.messages(REFERENCES, prompt, 20, one_shot=True)
     stop = template.ONE_SHOT.stop
     return model.answer(messages, temperature=temperature, seed=seed, max_tokens=40, stop=stop).text
@@ -59,7 +59,8 @@ def test_the_embedded_model_answers_the_same_whatever_was_asked_before() -> None
         second = [ask(model, "a cat sits on a chair"), ask(model, "a dog is running")]
     assert second == first[::-1]
     assert other_seed != first[0]
-    assert all(len(answer.split()) > 3 for answer in first)
+    assert "dog" in first[0].lower()
+    assert first[0] != first[1] != ""
 
 
 def test_the_server_listens_on_loopback_alone_wants_its_key_and_is_gone_after_the_block(
