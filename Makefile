@@ -42,8 +42,9 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	touch $@
 
 demo: install world $(DAGSTER_HOME)/dagster.yaml ## Materialize every asset of EXPERIMENT and show the scores.
-	@$(BIN)/dagster job execute -f definitions.py -j observe_settings 2>&1
-	@$(BIN)/dagster asset materialize -f definitions.py --select '$(ASSETS)' --partition $(EXPERIMENT) 2>&1
+	@$(BIN)/python -m onaspr_core $(EXPERIMENT) > /dev/null
+	@$(BIN)/dagster job execute -f definitions.py -j observe_settings -c console.yaml
+	@$(BIN)/dagster asset materialize -f definitions.py --select '$(ASSETS)' --partition $(EXPERIMENT) -c console.yaml
 	@$(BIN)/python -m onaspr_core.reports $(EXPERIMENT)
 
 ui: install world $(DAGSTER_HOME)/dagster.yaml ## Open Dagster on http://127.0.0.1:$(PORT).

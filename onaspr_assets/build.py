@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from onaspr_assets import evaluation, generation, noise, params, pool, reports, retrieval, rewriting
+from onaspr_assets import console, evaluation, generation, noise, params, pool, reports, retrieval, rewriting
 from onaspr_assets.resources import WorkspaceResource
 
 ASSETS = (
@@ -44,4 +44,5 @@ def build_defs(
             **(resources or {}),
         },
         executor=dg.in_process_executor,
+        loggers={console.NAME: console.console},
     )

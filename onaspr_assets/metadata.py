@@ -43,7 +43,7 @@ def _run(
         loaded_before = workspace.models.loaded
         outcome = stage(workspace)
     except UserError as problem:
-        raise dg.Failure(description=str(problem), allow_retries=False) from problem
+        raise dg.Failure(description=str(problem), allow_retries=False) from None
     loaded = [name for name in workspace.models.loaded if name not in loaded_before]
     context.log.info(summary(outcome, loaded))
     return dg.MaterializeResult(

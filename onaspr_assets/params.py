@@ -137,7 +137,7 @@ def observe_settings_file(context: dg.OpExecutionContext, workspace: WorkspaceRe
     try:
         settings = workspace.settings()
     except UserError as problem:
-        raise dg.Failure(description=str(problem), allow_retries=False) from problem
+        raise dg.Failure(description=str(problem), allow_retries=False) from None
     context.instance.add_dynamic_partitions(EXPERIMENTS, sorted(settings.experiments))
     current = versions(settings)
     moved = list(observations(current, last_seen(context.instance, current)))

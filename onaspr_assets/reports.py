@@ -6,6 +6,8 @@ from onaspr_assets.evaluation import scores
 from onaspr_assets.house import asset
 from onaspr_assets.metadata import materialize_experiment
 from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.retrieval import neighbours
+from onaspr_assets.rewriting import rewritten_prompts
 
 
 @asset(group="reports", kinds={"csv", "markdown"}, deps=[scores], by_experiment=True)
@@ -24,11 +26,11 @@ def figures(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     return materialize_experiment(context, workspace, write_figures)
 
 
-@asset(group="reports", kinds={"html"}, deps=[scores], by_experiment=True)
+@asset(group="reports", kinds={"html"}, deps=[scores, neighbours, rewritten_prompts], by_experiment=True)
 def gallery(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """A page with the four videos of each prompt side by side, and what they were made from.
 
-    Changes with the scores.
+    Changes with the scores, and with the neighbours, references and rewrites that it shows.
     """
     from onaspr_core.reports.gallery import write_gallery
 

@@ -5,6 +5,7 @@ the method is said in the modules that use them; nothing is computed here.
 """
 
 import math
+import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -204,6 +205,11 @@ class Settings(Section):
         if name not in self.experiments:
             raise UserError(f"there is no experiment {name!r} in the settings; {_allowed(self.experiments)}")
         return self.experiments[name]
+
+
+def default_path() -> str:
+    """Return the settings file that a command reads unless it is told another: ONASPR_SETTINGS, or the usual."""
+    return os.environ.get("ONASPR_SETTINGS") or "settings.toml"
 
 
 def load_settings(path: str | Path) -> Settings:

@@ -15,6 +15,7 @@ import logging
 import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from onaspr_core.progress import track
 
 PROMPTS_PER_COMBINATION = 5
 CRF = 8
-RENDERER = 1
+RENDERER = 2
 """Raise it when the pixels of a source change."""
 
 COLUMNS = ("videoid", "contentUrl", "duration", "page_dir", "name")
@@ -122,8 +123,9 @@ def _render_missing(root: Path, sources: list[Source], processes: int) -> None:
                 _render_one(job)
                 advance(1)
         else:
-            with multiprocessing.get_context("spawn").Pool(processes) as workers:
-                for _ in workers.imap_unordered(_render_one, jobs, chunksize=16):
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(processes, mp_context=context) as workers:
+                for _ in workers.map(_render_one, jobs, chunksize=16):
                     advance(1)
 
 

@@ -9,7 +9,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.evaluation.score_table import scores_of
 from onaspr_core.reports.files import report_folder
 from onaspr_core.reports.tables import text_table
-from onaspr_core.settings import load_settings
+from onaspr_core.settings import default_path, load_settings
 from onaspr_core.workspace import Workspace
 
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table and the path; 1 with a sentence on standard error where there is none."""
     parser = argparse.ArgumentParser(prog="python -m onaspr_core.reports", description=__doc__)
     parser.add_argument("experiment", help="a name under [experiments] in the settings")
-    parser.add_argument("--settings", default="settings.toml", help="the settings file (settings.toml)")
+    parser.add_argument("--settings", default=default_path(), help="the settings file (%(default)s)")
     chosen = parser.parse_args(arguments)
     try:
         settings = load_settings(chosen.settings)

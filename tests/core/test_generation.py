@@ -25,6 +25,7 @@ from onaspr_core.generation import KIND, VARIANTS, generate_videos, read_video, 
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key
 from onaspr_core.pool.video import read_frames
+from onaspr_core.prompts import Prompt
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.sampling import sample_latents
@@ -281,6 +282,14 @@ def test_keys_follow_everything_that_enters_a_video(
     endless = changed(experiment, eta=math.inf)
     assert keys(tiny_workspace, changed(endless, seed=4), "ona") == keys(tiny_workspace, endless, "ona")
     assert keys(tiny_workspace, changed(experiment, seed=4), "ona") != keys(tiny_workspace, experiment, "ona")
+
+
+def test_the_same_text_under_two_ids_is_two_videos(
+    tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twins = [Prompt("00001", "a red cat"), Prompt("00002", "a red cat")]
+    monkeypatch.setattr(generation, "load_prompts", lambda workspace, e: twins)
+    assert len(set(keys(tiny_workspace, experiment, "baseline"))) == 2
 
 
 def test_a_missing_inverted_latent_fails_its_own_prompt_and_is_named(

@@ -77,6 +77,30 @@ def test_what_is_stored_is_the_inversion_of_the_encoded_clip_in_half_precision(
     assert torch.allclose(found, expected, rtol=2e-3, atol=1e-3)
 
 
+def test_inversion_asks_with_the_empty_prompt_and_without_guidance(
+    tiny_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone: Any = open_backbone(tiny_workspace, "tiny")
+    prompts: list[list[str]] = []
+    guidances: list[float | None] = []
+    encode_prompts, predict = backbone.encode_prompts, backbone.predict
+
+    def encoding(texts: list[str]) -> Any:
+        prompts.append(texts)
+        return encode_prompts(texts)
+
+    def predicting(z: torch.Tensor, level: int, given: Any, guidance: float | None = None) -> torch.Tensor:
+        guidances.append(guidance)
+        found: torch.Tensor = predict(z, level, given, guidance)
+        return found
+
+    monkeypatch.setattr(backbone, "encode_prompts", encoding)
+    monkeypatch.setattr(backbone, "predict", predicting)
+    invert_latents(backbone, torch.zeros(2, *backbone.latent_shape), steps=3, fixed_point_iterations=1)
+    assert prompts == [["", ""]]
+    assert guidances == [None] * 6
+
+
 def test_the_record_says_what_the_noise_was_made_from_and_what_it_is_like(
     tiny_workspace: Workspace, experiment: Experiment
 ) -> None:

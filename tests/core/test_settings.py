@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from onaspr_core.__main__ import main
 from onaspr_core.errors import UserError
 from onaspr_core.settings import load_settings
 
@@ -103,3 +104,19 @@ def test_equal_values_have_equal_fingerprints(tmp_path: Path) -> None:
     assert load_settings(write(tmp_path, same)).experiments["e"].fingerprint() == first
     other = GOOD.replace("eta = 0.5", "eta = 0.51")
     assert load_settings(write(tmp_path, other)).experiments["e"].fingerprint() != first
+
+
+def test_the_command_names_what_the_file_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, GOOD)
+    assert main(["e", "--settings", str(file)]) == 0
+    assert capsys.readouterr().out == "pools: p\nbackbones: b\nexperiments: e\n"
+
+
+def test_the_command_refuses_an_experiment_that_is_not_there_and_says_which_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONASPR_SETTINGS", str(write(tmp_path, GOOD)))
+    assert main(["other"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "there is no experiment 'other' in the settings; allowed: e\n"

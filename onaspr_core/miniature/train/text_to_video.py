@@ -30,7 +30,7 @@ READING = 0.5
 """Weight of the reader's loss; see `TextToVideo`."""
 
 
-def plan(steps: int = 3500) -> Plan:
+def plan(steps: int = 5000) -> Plan:
     """The training plan of this stage."""
     return Plan("text-to-video", steps=steps, rate=1.5e-3)
 

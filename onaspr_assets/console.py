@@ -1,0 +1,52 @@
+"""What a run says on a terminal: one line when an asset starts, its progress, what it did, what went wrong.
+
+`make demo` chooses it through `console.yaml`. Without it Dagster prints every event, and a stack trace around
+every sentence that is meant for a person. The run's log in the UI holds all of it in either case.
+"""
+
+import logging
+import sys
+
+import dagster as dg
+
+NAME = "console"
+SHOWN_AS_THEY_ARE = {
+    dg.DagsterEventType.STEP_SKIPPED,
+    dg.DagsterEventType.STEP_UP_FOR_RETRY,
+    dg.DagsterEventType.RUN_CANCELED,
+    dg.DagsterEventType.PIPELINE_FAILURE,
+}
+
+
+@dg.logger(description="One line for what a person would say aloud; errors as sentences.")
+def console(_: dg.InitLoggerContext) -> logging.Logger:
+    """Return a logger that writes to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("{asctime}  {message}", "%H:%M:%S", style="{"))
+    handler.addFilter(lambda record: bool(said(record)))
+    logger = logging.Logger("onaspr.console", logging.DEBUG)
+    logger.addHandler(handler)
+    return logger
+
+
+def said(record: logging.LogRecord) -> str:
+    """Return what a log record comes to on a terminal; empty where nobody needs to read it."""
+    about = getattr(record, "dagster_meta", {})
+    event: dg.DagsterEvent | None = about.get("dagster_event")
+    step = about.get("step_key") or ""
+    text = str(about.get("orig_message") or record.getMessage())
+    if event is None:
+        return f"{step}: {text}" if record.levelno >= logging.INFO else ""
+    if event.event_type == dg.DagsterEventType.STEP_START:
+        return f"{step} …"
+    if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+        failure = event.step_failure_data
+        told = failure.user_failure_data
+        reason = told.description if told else failure.error.to_string() if failure.error else text
+        return f"{step} failed: {reason}"
+    return text if event.event_type in SHOWN_AS_THEY_ARE else ""
+
+
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return f"{record.asctime}  {said(record)}"

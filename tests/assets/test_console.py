@@ -1,0 +1,64 @@
+"""What a person reads on the terminal while a run goes on, and when it fails."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+
+from onaspr_assets.console import console
+from onaspr_core.progress import logger
+
+
+def lines(body: Callable[[dg.AssetExecutionContext], None], capsys: pytest.CaptureFixture[str]) -> str:
+    """Materialize one asset with this body, and one after it, and return what the terminal showed."""
+
+    @dg.asset
+    def first(context: dg.AssetExecutionContext) -> None:
+        body(context)
+
+    @dg.asset(deps=[first])
+    def second() -> None: ...
+
+    job = dg.Definitions(
+        assets=[first, second],
+        loggers={"console": console},
+        jobs=[dg.define_asset_job("both")],
+        executor=dg.in_process_executor,
+    ).resolve_job_def("both")
+    overrides = {"python_logs": {"managed_python_loggers": ["onaspr"], "python_log_level": "INFO"}}
+    with dg.instance_for_test(overrides=overrides) as instance:
+        job.execute_in_process(
+            run_config={"loggers": {"console": {}}}, instance=instance, raise_on_error=False
+        )
+    return capsys.readouterr().err
+
+
+def test_a_run_is_a_line_per_asset_and_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(context: dg.AssetExecutionContext) -> None:
+        logger.info("clips: 1 of 2")
+        context.log.info("2 items")
+
+    shown = [line.split("  ", 1)[1] for line in lines(body, capsys).splitlines()]
+    assert shown == ["first …", "first: clips: 1 of 2", "first: 2 items", "second …"]
+
+
+def test_what_a_person_can_mend_is_a_sentence_without_a_stack_trace(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def body(_: dg.AssetExecutionContext) -> None:
+        raise dg.Failure(description="the weights are missing; put them there")
+
+    shown = lines(body, capsys)
+    assert "first failed: the weights are missing; put them there\n" in shown
+    assert "Traceback" not in shown
+    assert "Stack Trace" not in shown
+    assert "Steps failed: ['first']" in shown
+
+
+def test_a_fault_of_the_program_keeps_its_stack_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(_: dg.AssetExecutionContext) -> None:
+        raise ZeroDivisionError("a bug")
+
+    shown = lines(body, capsys)
+    assert "ZeroDivisionError: a bug" in shown
+    assert "Stack Trace" in shown
