@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
+from onaspr_core.miniature.rendering import FPS, source_frames
+from onaspr_core.miniature.world import benchmark_sources
 from onaspr_core.pool.video import encode_mp4, read_frames, square
 
 WHITE = (235, 235, 235)
@@ -25,6 +27,19 @@ def test_encoding_twice_gives_the_same_bytes_with_the_index_before_the_pictures(
     data = encode_mp4(gradient(), 8.0)
     assert encode_mp4(gradient(), 8.0) == data
     assert 0 < data.find(b"moov") < data.find(b"mdat")
+
+
+def test_bytes_do_not_depend_on_what_lies_in_memory() -> None:
+    rng = np.random.default_rng(0)
+    kept: list[np.ndarray] = []
+    for source in benchmark_sources()[:24]:
+        frames = source_frames(source.scene, np.random.default_rng(source.seed))
+        encoded = set()
+        for _ in range(6):
+            kept = kept[-100:] + [np.full(size, 255, np.uint8) for size in rng.integers(100, 130_000, 30)]
+            rng.shuffle(kept)  # type: ignore[arg-type]
+            encoded.add(encode_mp4(frames, FPS, crf=8))
+        assert len(encoded) == 1, source.id
 
 
 def test_what_is_encoded_is_read_back_within_the_codecs_error() -> None:
