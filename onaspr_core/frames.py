@@ -1,6 +1,6 @@
 """Frames as people and files have them, uint8 arrays, and video as models have it, float tensors.
 
-What does not belong here: decoding and encoding files (`onaspr_core.pool.video`) and latents.
+What does not belong here: decoding and encoding files (`onaspr_core.video`) and latents.
 """
 
 import numpy as np

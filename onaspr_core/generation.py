@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
+from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
-from onaspr_core.pool.video import Frames, encode_mp4, read_frames
 from onaspr_core.prompts import Prompt, load_prompts
-from onaspr_core.reports.contact_sheet import contact_sheet
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import Rewrite, rewrites_of
 from onaspr_core.settings import Experiment
 from onaspr_core.versions import library_versions
+from onaspr_core.video import Frames, encode_mp4, read_frames
 from onaspr_core.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ import numpy as np
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
+from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.errors import UserError
 from onaspr_core.pool.clips import read_clip
 from onaspr_core.pool.manifest import pool_pairs
-from onaspr_core.reports.contact_sheet import contact_sheet
 from onaspr_core.retrieval.neighbours import neighbours_of
 from onaspr_core.settings import Experiment
 from onaspr_core.versions import library_versions

@@ -208,7 +208,7 @@ class Settings(Section):
 
 
 def default_path() -> str:
-    """Return the settings file that a command reads unless it is told another: ONASPR_SETTINGS, or the usual."""
+    """Return the settings file of a command that is told none: ONASPR_SETTINGS, or the one in this folder."""
     return os.environ.get("ONASPR_SETTINGS") or "settings.toml"
 
 

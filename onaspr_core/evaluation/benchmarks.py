@@ -19,8 +19,8 @@ from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.sources import read_source
-from onaspr_core.pool.video import read_frames
 from onaspr_core.settings import BenchmarkSettings, Experiment, PoolSettings
+from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
 TABLE = """create table if not exists benchmark_videos (

@@ -29,8 +29,8 @@ from onaspr_core.evaluation.frame_sampling import (
     FrameRule,
     fvd_real,
 )
-from onaspr_core.pool.video import read_frames
 from onaspr_core.settings import Experiment
+from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
 KIND = "features"

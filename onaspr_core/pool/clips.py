@@ -13,14 +13,14 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
+from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
 from onaspr_core.pool.manifest import Pair, listed_pairs
 from onaspr_core.pool.shards import Clip, list_shards, read_clip_bytes, write_shard
-from onaspr_core.pool.video import Frames, read_frames
 from onaspr_core.progress import track
-from onaspr_core.reports.contact_sheet import contact_sheet
 from onaspr_core.settings import ClipSettings
+from onaspr_core.video import Frames, read_frames
 from onaspr_core.workspace import Workspace
 
 CLIPS_PER_FLUSH = 256

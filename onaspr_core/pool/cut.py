@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.video import encode_mp4, iterate_frames, square
+from onaspr_core.video import encode_mp4, iterate_frames, square
 
 
 @dataclass(frozen=True)

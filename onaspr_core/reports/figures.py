@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from onaspr_core import generation
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome, Preview
+from onaspr_core.contact_sheet import spread
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.metrics import Metric
 from onaspr_core.evaluation.score_table import Score, ScoreTable, format_value, scores_of
 from onaspr_core.prompts import load_prompts
-from onaspr_core.reports.contact_sheet import spread
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.reports.tables import count_of, table_key
 from onaspr_core.settings import Experiment

@@ -24,12 +24,12 @@ from onaspr_core.errors import UserError
 from onaspr_core.generation import KIND, VARIANTS, generate_videos, read_video, video_items
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key
-from onaspr_core.pool.video import read_frames
 from onaspr_core.prompts import Prompt
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
 PROMPTS = {

@@ -26,9 +26,9 @@ from transformers import (
 )
 
 from onaspr_core import generation
-from onaspr_core.pool.video import encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
 WORDS = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "red", "blue", "ball", "left", "right", "a"]

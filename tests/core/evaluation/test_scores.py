@@ -13,8 +13,8 @@ from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.frechet import frechet_distance
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
-from onaspr_core.pool.video import read_frames
 from onaspr_core.prompts import ingest_prompts, load_prompts
+from onaspr_core.video import read_frames
 
 METRICS = ["fid", "clip_fid", "clipsim", "fvd", "is", "right:colour", "right:motion", "right:all"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from onaspr_core.miniature.attributes import GROUPS, Scene, random_scenes
 from onaspr_core.miniature.rendering import clip_frames, half_chroma, source_frames
-from onaspr_core.pool.video import encode_mp4, read_frames, square
+from onaspr_core.video import encode_mp4, read_frames, square
 from tests.core.miniature.looking import look
 
 

@@ -12,7 +12,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.miniature import world as miniature_world
 from onaspr_core.miniature.attributes import Scene, held_out_combinations
 from onaspr_core.miniature.world import benchmark_sources, main, pool_sources, render_world
-from onaspr_core.pool.video import read_frames, square
+from onaspr_core.video import read_frames, square
 from tests.core.miniature.looking import look
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onaspr_core.pool.video import encode_mp4
 from onaspr_core.settings import ClipSettings, PoolSettings, Settings
+from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
 TINY = ClipSettings(resolution=32, frame_stride=2, max_frames=3, crf=20)

@@ -14,7 +14,7 @@ from onaspr_core.pool import clips
 from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs
-from onaspr_core.pool.video import read_frames
+from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]

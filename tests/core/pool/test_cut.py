@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all, cut_clip
-from onaspr_core.pool.video import read_frames, square
+from onaspr_core.video import read_frames, square
 
 
 def job_for(path: Path, key: str = "key") -> CutJob:

@@ -11,12 +11,12 @@ import pytest
 
 from onaspr_core import generation
 from onaspr_core.evaluation.score_table import Score, ScoreTable, keep_scores
-from onaspr_core.pool.video import encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
 BASE = Score(

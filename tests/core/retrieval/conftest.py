@@ -12,9 +12,9 @@ from onaspr_core.pool import clips
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest
-from onaspr_core.pool.video import encode_mp4
 from onaspr_core.retrieval import embedder
 from onaspr_core.settings import ClipSettings, EmbeddingSettings, PoolSettings, Settings
+from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from onaspr_core.contact_sheet import contact_sheet, enlarge, spread
 from onaspr_core.errors import UserError
-from onaspr_core.reports.contact_sheet import contact_sheet, enlarge, spread
 
 
 def video(colour: tuple[int, int, int], frames: int = 8, size: int = 32) -> npt.NDArray[np.uint8]:

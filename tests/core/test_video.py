@@ -11,7 +11,7 @@ import pytest
 from onaspr_core.errors import UserError
 from onaspr_core.miniature.rendering import FPS, source_frames
 from onaspr_core.miniature.world import benchmark_sources
-from onaspr_core.pool.video import encode_mp4, read_frames, square
+from onaspr_core.video import encode_mp4, read_frames, square
 
 WHITE = (235, 235, 235)
 

@@ -32,8 +32,8 @@ _EXACT = Interpolation(
 )
 
 _REPEATABLE = {"threads": "1", "mbtree": "0"}
-"""Options of x264 under which equal frames give equal bytes. Its macroblock tree, with AVX-512 and frames of a
-few blocks' width, also reads what happens to lie in memory; clips of a second lose nothing without it."""
+"""Options of x264 under which equal frames give equal bytes. Its macroblock tree, with AVX-512 and frames of
+a few blocks' width, also reads what happens to lie in memory; clips of a second lose nothing without it."""
 
 
 def read_frames(source: str | BinaryIO, *, stride: int = 1, limit: int | None = None) -> Frames:
