@@ -1,11 +1,12 @@
 """What asking again costs: a second `make demo`, beside the first and beside Dagster's own start.
 
-Runs the two commands of `make demo` in a temporary store, on the first prompts of the experiment, twice, and
-the same two commands for a project with one empty asset. Needs the world: `make world`.
+Runs what `make demo` asks of Dagster (observe, materialize) in a temporary store, on the first prompts of the
+experiment, twice, and the same for a project with one empty asset. Needs the world: `make world`.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,14 @@ def seconds(definitions: Path, environment: dict[str, str]) -> float:
     return time.monotonic() - started
 
 
+def replaced(text: str, line: str, other: str) -> str:
+    """Replace the one line of the settings that matches; end where there is none or more than one."""
+    text, found = re.subn(line, other, text, flags=re.MULTILINE)
+    if found != 1:
+        raise SystemExit(f"settings.toml: {found} lines match {line}; this benchmark replaces exactly one")
+    return text
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,8 +66,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = (ROOT / "settings.toml").read_text()
-        text = text.replace('root = "data/store"', f'root = "{folder}/store"')
-        text = text.replace("prompt_limit = 48", f"prompt_limit = {options.prompts}")
+        text = replaced(text, r"^root = .*$", f'root = "{folder}/store"')
+        text = replaced(text, r"^prompt_limit = \d+$", f"prompt_limit = {options.prompts}")
         settings = ROOT / ".second-demo.toml"
         empty = folder / "empty.py"
         empty.write_text(EMPTY_PROJECT)

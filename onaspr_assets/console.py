@@ -44,6 +44,8 @@ def said(record: logging.LogRecord) -> str:
         told = failure.user_failure_data
         reason = told.description if told else failure.error.to_string() if failure.error else text
         return f"{step} failed: {reason}"
+    if event.event_type == dg.DagsterEventType.ENGINE_EVENT and "blocked by limit" in text:
+        return f"{step}: waiting: another run holds the pool's slot ({text})"
     return text if event.event_type in SHOWN_AS_THEY_ARE else ""
 
 

@@ -7,6 +7,7 @@ from onaspr_assets.house import asset
 from onaspr_assets.metadata import materialize_experiment
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.retrieval import prompts
 
 
 @asset(group="evaluation", kinds={"duckdb"}, deps=[param("evaluation")], by_experiment=True)
@@ -23,7 +24,7 @@ def benchmark_videos(context: dg.AssetExecutionContext, workspace: WorkspaceReso
 @asset(
     group="evaluation",
     kinds={"pytorch"},
-    deps=[benchmark_videos, param("evaluation")],
+    deps=[benchmark_videos, param("evaluation"), param("backbone")],
     by_experiment=True,
     gpu=True,
 )
@@ -32,7 +33,7 @@ def reference_features(
 ) -> dg.MaterializeResult:
     """Features of the real videos, for the Fréchet distances.
 
-    Changes when a real video, a feature network or the frame sampling changes.
+    Changes when a real video, a feature network or the size of the backbone's videos changes.
     """
     from onaspr_core.evaluation.features import reference_features as stage
 
@@ -42,14 +43,14 @@ def reference_features(
 @asset(
     group="evaluation",
     kinds={"pytorch", "duckdb"},
-    deps=[*video_assets.values(), reference_features, param("evaluation")],
+    deps=[*video_assets.values(), prompts, reference_features, param("evaluation")],
     by_experiment=True,
     gpu=True,
 )
 def scores(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """FID, CLIP-FID, CLIPSIM, FVD and IS of the four variants, with n and the difference to the baseline.
 
-    Changes when any variant's videos, the real side or the feature networks change.
+    Changes when any variant's videos, the prompts, the real side or the feature networks change.
     """
     from onaspr_core.evaluation.scores import score_experiment
 

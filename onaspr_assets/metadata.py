@@ -6,9 +6,10 @@ from typing import Any
 
 import dagster as dg
 
+from onaspr_assets.errors import told_to_people
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_core.compute import Outcome
-from onaspr_core.errors import UserError
+from onaspr_core.markdown import table
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -38,30 +39,23 @@ def _run(
     resource: WorkspaceResource,
     stage: Callable[[Workspace], Outcome],
 ) -> dg.MaterializeResult:
-    try:
-        workspace = resource.open()
-        loaded_before = workspace.models.loaded
-        outcome = stage(workspace)
-    except UserError as problem:
-        raise dg.Failure(description=str(problem), allow_retries=False) from None
-    loaded = [name for name in workspace.models.loaded if name not in loaded_before]
-    context.log.info(summary(outcome, loaded))
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(outcome.version), metadata=metadata_of(outcome, loaded)
-    )
+    with told_to_people():
+        outcome = stage(resource.open())
+    context.log.info(summary(outcome))
+    return dg.MaterializeResult(data_version=dg.DataVersion(outcome.version), metadata=metadata_of(outcome))
 
 
-def summary(outcome: Outcome, loaded: list[str]) -> str:
+def summary(outcome: Outcome) -> str:
     """Say in one line what a stage did."""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
-    models = f"loaded {', '.join(loaded)}" if loaded else "no model loaded"
+    models = f"loaded {', '.join(outcome.models)}" if outcome.models else "no model loaded"
     return f"{outcome.total} items: {outcome.computed} computed, {outcome.reused} reused{failed}; {models}"
 
 
-def metadata_of(outcome: Outcome, loaded: list[str]) -> dict[str, Any]:
+def metadata_of(outcome: Outcome) -> dict[str, Any]:
     """Return the metadata that every materialization carries, and what this stage adds.
 
-    `seconds_per_item` is 0 when nothing was computed.
+    `seconds_per_item` is 0 when nothing was computed, and for stages whose items are rows.
     """
     seconds = outcome.seconds / outcome.computed if outcome.computed else 0.0
     metadata: dict[str, Any] = {
@@ -70,14 +64,14 @@ def metadata_of(outcome: Outcome, loaded: list[str]) -> dict[str, Any]:
         "items_reused": outcome.reused,
         "items_failed": len(outcome.failures),
         "seconds_per_item": round(seconds, 4),
-        "models_loaded": ", ".join(loaded) or "none",
+        "models_loaded": ", ".join(outcome.models) or "none",
     }
     for name, value in outcome.facts.items():
         metadata[name] = _value(name, value)
     if outcome.failures:
         shown = outcome.failures[:FAILURES_SHOWN]
-        lines = [f"| {_cell(failure.item)} | {_cell(failure.reason)} |" for failure in shown]
-        metadata["failures"] = dg.MetadataValue.md("\n".join(["| item | reason |", "|---|---|", *lines]))
+        rows = [(failure.item, failure.reason) for failure in shown]
+        metadata["failures"] = dg.MetadataValue.md(table(["item", "reason"], rows))
     if outcome.preview is not None:
         if outcome.preview.markdown:
             metadata["table"] = dg.MetadataValue.md(outcome.preview.markdown)
@@ -85,10 +79,6 @@ def metadata_of(outcome: Outcome, loaded: list[str]) -> dict[str, Any]:
             picture = base64.b64encode(outcome.preview.png).decode()
             metadata["picture"] = dg.MetadataValue.md(f"![preview](data:image/png;base64,{picture})")
     return metadata
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _value(name: str, value: Any) -> Any:

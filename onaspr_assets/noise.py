@@ -19,7 +19,8 @@ from onaspr_assets.retrieval import neighbours
 def inverted_latents(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """The noise of each neighbour's clip: DDIM inversion with the empty prompt (Eq 2).
 
-    Changes when a prompt gets another neighbour, or the backbone, the step count or the inversion changes.
+    Changes when a prompt gets another neighbour, or the backbone, the step count or the inversion changes;
+    with `inversion.scope = "pool"` also when the pool changes, which that setting's version then follows.
     It does not depend on eta.
     """
     from onaspr_core.inversion import invert_clips

@@ -1,73 +1,20 @@
-"""Settings as assets: each setting that moves alone is observed, and its data version is its value.
+"""Settings as assets: each setting that moves alone is observed under its version (`onaspr_core.parameters`).
 
 An observation of `params/eta` says "eta of this experiment is now that". What depends on the setting names
 it as a dependency; nothing else hears of it. Observing launches no work.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from onaspr_assets.errors import told_to_people
 from onaspr_assets.partitions import EXPERIMENTS, experiments
 from onaspr_assets.resources import WorkspaceResource
-from onaspr_core.artifacts import content_key
-from onaspr_core.errors import UserError
-from onaspr_core.settings import Experiment, Settings
+from onaspr_assets.runs import end_dead_runs
+from onaspr_core.parameters import PER_EXPERIMENT, SHARED, versions
 
 GROUP = "params"
-
-SHARED: Mapping[str, tuple[str, Callable[[Settings], str]]] = {
-    "pool": (
-        "The pools: their sources, sizes, seeds and how clips are cut.",
-        lambda settings: content_key("pools", **{n: p.model_dump() for n, p in settings.pools.items()}),
-    ),
-    "embedding": (
-        "The sentence embedding model.",
-        lambda settings: content_key("embedding", model=settings.embedding.model),
-    ),
-}
-"""Settings that every experiment shares: what they are, and the value's version."""
-
-PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], str]]] = {
-    "prompts": (
-        "Which prompts the experiment generates.",
-        lambda s, e: content_key("prompts", path=e.prompts, limit=e.prompt_limit),
-    ),
-    "eta": ("The share of inverted noise (Eq 4), 0 … inf.", lambda s, e: content_key("eta", value=e.eta)),
-    "gamma": (
-        "The share of denoising steps that the rewritten prompt conditions (Eq 8), 0 … 1.",
-        lambda s, e: content_key("gamma", value=e.gamma),
-    ),
-    "references": (
-        "How many similar captions the language model sees (k).",
-        lambda s, e: e.references.fingerprint(),
-    ),
-    "rewriter": ("The language model, its prompt and its guard.", lambda s, e: e.rewriter.fingerprint()),
-    "sampling": (
-        "DDIM steps, guidance and the seed of the random noise.",
-        lambda s, e: content_key(
-            "sampling", steps=e.sampling.steps, guidance=e.sampling.guidance_scale, seed=e.seed
-        ),
-    ),
-    "inversion": (
-        "How clips are inverted.",
-        lambda s, e: content_key(
-            "inversion",
-            steps=e.sampling.steps,
-            fixed_point_iterations=e.inversion.fixed_point_iterations,
-            scope=e.inversion.scope,
-        ),
-    ),
-    "backbone": (
-        "The diffusion model, its precision and its shape.",
-        lambda s, e: s.backbones[e.backbone].fingerprint(),
-    ),
-    "evaluation": (
-        "Benchmark, feature networks and resampling.",
-        lambda s, e: e.evaluation.fingerprint(),
-    ),
-}
-"""Settings of one experiment: what they are, and the value's version."""
 
 
 def param(name: str) -> dg.AssetKey:
@@ -93,15 +40,6 @@ def param_specs() -> list[dg.AssetSpec]:
         )
         for name, (text, _) in PER_EXPERIMENT.items()
     ]
-
-
-def versions(settings: Settings) -> dict[str, str]:
-    """Return the version of every setting, under `name` or `name|experiment`."""
-    found = {name: version(settings) for name, (_, version) in SHARED.items()}
-    for experiment in settings.experiments.values():
-        for name, (_, version_of) in PER_EXPERIMENT.items():
-            found[f"{name}|{experiment.name}"] = version_of(settings, experiment)
-    return found
 
 
 def observations(current: Mapping[str, str], seen: Mapping[str, str]) -> Iterator[dg.AssetObservation]:
@@ -133,13 +71,13 @@ def last_seen(instance: dg.DagsterInstance, current: Mapping[str, str]) -> dict[
 
 @dg.op
 def observe_settings_file(context: dg.OpExecutionContext, workspace: WorkspaceResource) -> None:
-    """Read the settings, add new experiments as partitions, and observe each setting that moved."""
-    try:
+    """Read the settings: new experiments become partitions, moved settings are observed; end dead runs."""
+    with told_to_people():
         settings = workspace.settings()
-    except UserError as problem:
-        raise dg.Failure(description=str(problem), allow_retries=False) from None
+        current = versions(settings)
+    for run_id in end_dead_runs(context.instance):
+        context.log.warning(f"run {run_id} died; it is marked as failed")
     context.instance.add_dynamic_partitions(EXPERIMENTS, sorted(settings.experiments))
-    current = versions(settings)
     moved = list(observations(current, last_seen(context.instance, current)))
     for observation in moved:
         context.log_event(observation)
@@ -148,5 +86,5 @@ def observe_settings_file(context: dg.OpExecutionContext, workspace: WorkspaceRe
 
 @dg.job(description="Read settings.toml: new experiments become partitions, moved settings are observed.")
 def observe_settings() -> None:
-    """Observe the settings file once; the button for what the sensor does by itself."""
+    """Observe the settings file once. It launches no other work."""
     observe_settings_file()

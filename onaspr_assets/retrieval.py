@@ -9,7 +9,12 @@ from onaspr_assets.pool import pool_clips
 from onaspr_assets.resources import WorkspaceResource
 
 
-@asset(group="retrieval", kinds={"sentencetransformers", "lancedb"}, deps=[pool_clips, param("embedding")])
+@asset(
+    group="retrieval",
+    kinds={"sentencetransformers", "lancedb"},
+    deps=[pool_clips, param("embedding")],
+    gpu=True,
+)
 def caption_embeddings(
     context: dg.AssetExecutionContext, workspace: WorkspaceResource
 ) -> dg.MaterializeResult:
@@ -36,8 +41,9 @@ def prompts(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
 @asset(
     group="retrieval",
     kinds={"sentencetransformers", "duckdb"},
-    deps=[caption_embeddings, prompts, param("references")],
+    deps=[caption_embeddings, prompts, param("source"), param("references")],
     by_experiment=True,
+    gpu=True,
 )
 def neighbours(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """For each prompt the clips with the most similar captions: neighbour (Eq 3) and references (Eq 6).

@@ -20,8 +20,8 @@ def rewritten_prompts(
 ) -> dg.MaterializeResult:
     """Each prompt enriched by a language model that sees similar captions (Eq 7), or the prompt itself.
 
-    Changes when a prompt's references, their number, the language model or its guard change. A rewrite that
-    breaks the guard's rules is replaced by the original prompt, and the reason is counted.
+    Changes when a prompt's references, their number, the language model or its guard change. A prompt whose
+    answers break the guard's rules is asked for once more; then the original is used and the reason counted.
     """
     from onaspr_core.rewriting.stage import rewrite_prompts
 

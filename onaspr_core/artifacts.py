@@ -122,13 +122,9 @@ class ArtifactStore:
             data: The payload.
             record: What it was made from; JSON values.
         """
-        full = {
-            **record,
-            "suffix": suffix,
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-        self._put(str(self._stem(kind, key)) + suffix, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        full = {**record, "suffix": suffix, "bytes": len(data), "sha256": sha256}
+        self._put(self._payload_path(kind, key, full), data)
         self._put(self._record_path(kind, key), json.dumps(full, indent=1, ensure_ascii=False).encode())
 
     def read(self, kind: str, key: str) -> bytes:
@@ -171,7 +167,8 @@ class ArtifactStore:
         return f"{self._stem(kind, key)}{RECORD_SUFFIX}"
 
     def _payload_path(self, kind: str, key: str, record: Mapping[str, Any]) -> str:
-        return f"{self._stem(kind, key)}{record['suffix']}"
+        # The name holds the content's hash: where two runs make one item, each record keeps its bytes.
+        return f"{self._stem(kind, key)}-{record['sha256'][:8]}{record['suffix']}"
 
     def _put(self, path: str, data: bytes) -> None:
         if not self._local:

@@ -4,11 +4,14 @@ DuckDB lets one process hold a file for writing. Connections here are therefore 
 waits while another process has the file. Each room keeps its own tables; this module knows none of them.
 """
 
+import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -34,7 +37,8 @@ class Catalog:
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection inside one transaction: committed at the end, rolled back on an error."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            self._create()
         connection = self._connect(read_only=False)
         try:
             connection.begin()
@@ -53,6 +57,28 @@ class Catalog:
             yield connection
         finally:
             connection.close()
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]] | None:
+        """Return all rows of a query; None where a table it names does not exist yet.
+
+        Args:
+            query: SQL, with a question mark for each value.
+            parameters: The values.
+        """
+        with self.read() as connection:
+            try:
+                return connection.execute(query, parameters).fetchall()
+            except duckdb.CatalogException:
+                return None
+
+    def _create(self) -> None:
+        """Make an empty file at once, so that no other process meets a half-written one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.partial")
+        duckdb.connect(str(fresh), False, CONFIG).close()
+        with suppress(FileExistsError):
+            os.link(fresh, self.path)
+        fresh.unlink()
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self.wait_seconds

@@ -1,4 +1,4 @@
-"""The one error type that says: the user can mend this."""
+"""Errors that say: the user can mend this."""
 
 
 class UserError(Exception):
@@ -6,4 +6,11 @@ class UserError(Exception):
 
     Raise it for bad settings, missing files and refused input. A single bad item among many is not an
     error but a `onaspr_core.compute.Failure`: the other items are kept.
+    """
+
+
+class PassingError(UserError):
+    """A refusal that may pass by itself: no permission, no memory, a disk or network that did not answer.
+
+    Whoever remembers that an item cannot be made does not remember this.
     """

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from onaspr_core.backbones.protocol import Backbone
 
 KIND = "video"
+VERSION = 1
+"""Part of every key; raised when the same inputs would give another video."""
 VARIANTS = ("baseline", "ona", "spr", "ona_spr")
 CRF = 12
 SHOWN = 8
@@ -149,6 +151,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
     """Return the content key: what cannot influence the video is left out, so that equal videos share it."""
     return content_key(
         KIND,
+        version=VERSION,
         prompt=item.prompt.text,
         rewritten=[item.rewritten_text, item.rewritten_steps] if item.rewritten_steps else None,
         inverted=[item.eta, item.inverted_key] if item.eta > 0 else None,

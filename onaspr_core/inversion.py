@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from onaspr_core.frames import Frames
 
 KIND = "inverted-latent"
+VERSION = 1
+"""Part of every key; raised when the same inputs would give other noise."""
 TENSOR = "noise"
 SHOWN = 8
 DESCRIBED = 256
@@ -128,6 +130,7 @@ def read_inverted(workspace: Workspace, key: str) -> Tensor:
 def _key(fingerprint: str, e: Experiment, clip_key: str) -> str:
     return content_key(
         KIND,
+        version=VERSION,
         clip=clip_key,
         backbone=fingerprint,
         steps=e.sampling.steps,

@@ -23,13 +23,21 @@ def resolve(path: str, base: Path) -> str:
     """
     if path.startswith(PACKAGE_PREFIX):
         name, _, inside = path.removeprefix(PACKAGE_PREFIX).partition("/")
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             raise UserError(f"{path}: the Python package {name!r} is not installed; run `pip install` for it")
         return str(Path(next(iter(spec.submodule_search_locations)), inside))
     if "://" in path:
         return path
     return str(base / Path(path).expanduser())
+
+
+def is_a_place(path: str) -> bool:
+    """Say whether a path as written in settings can only be a place on this machine, not a hub id."""
+    return path.startswith((PACKAGE_PREFIX, "/", ".", "~"))
 
 
 def file_sha256(path: Path) -> str:
@@ -45,16 +53,24 @@ def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
 
 
 def folder_fingerprint(folder: str | Path) -> str:
-    """Return one hash over the names and bytes of all files below a folder.
+    """Return one hash over the names and bytes of a model's files below a folder.
+
+    Hidden files (a hub's cache, version control) and Markdown (model cards) are no part of a model. Bytes are
+    read once per process.
 
     Raises:
         UserError: when the folder does not exist or holds no file.
     """
     root = Path(folder)
-    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else []
+    files = sorted(path for path in root.rglob("*") if _of_model(path, root)) if root.is_dir() else []
     if not files:
         raise UserError(f"{root}: no such folder, or it is empty; put the model's files there")
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _of_model(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return path.is_file() and not hidden and path.suffix.lower() != ".md"

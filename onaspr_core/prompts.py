@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from onaspr_core.artifacts import canonical_json, content_key
 from onaspr_core.compute import Outcome, Preview, row_outcome
 from onaspr_core.errors import UserError
@@ -117,14 +115,9 @@ def load_prompts(workspace: Workspace, experiment: Experiment) -> list[Prompt]:
     Raises:
         UserError: when the prompts have not been materialized.
     """
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute(
-                "select id, text, attributes from prompts where experiment = ? order by position",
-                [experiment.name],
-            ).fetchall()
-        except duckdb.CatalogException:
-            rows = []
+    rows = workspace.catalog.rows(
+        "select id, text, attributes from prompts where experiment = ? order by position", [experiment.name]
+    )
     if not rows:
         raise UserError(f"experiment {experiment.name} has no prompts yet; materialize the asset `prompts`")
     return [Prompt(id_, text, json.loads(attributes)) for id_, text, attributes in rows]

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
-from onaspr_core.paths import resolve
+from onaspr_core.paths import is_a_place, resolve
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME_RULE = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
@@ -103,14 +103,20 @@ class ReferenceSettings(Section):
 
 
 class RewriterSettings(Section):
-    """The language model that enriches prompts (Eq 7) and the guard that keeps it honest."""
+    """The language model that enriches prompts (Eq 7) and the guard that keeps it honest.
+
+    `one_shot` is how small models are asked: a worked example, more words around Eq 7's instruction, answers
+    that end at a punctuation mark, and up to six draws. Left out, the default model, which comes with the
+    project, is asked so; any other gets the instruction alone and answers once. `retries` is how often a
+    prompt is asked for again when no answer passes the guard; `minimum_similarity` is a cosine.
+    """
 
     model: str = "smollm2-135m-instruct"
-    one_shot: bool = True
+    one_shot: bool | None = None
     temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_finite)] = 0.0
     seed: int = 0
     max_words: Count = 20
-    minimum_similarity: Fraction = 0.6
+    minimum_similarity: Fraction = 0.65
     retries: Annotated[int, Field(ge=0)] = 1
     timeout_seconds: Positive = 60.0
 
@@ -146,7 +152,7 @@ class BenchmarkSettings(Section):
 
 
 class FeatureSettings(Section):
-    """The networks that metrics are computed on, each a folder or hub id, and the name they are shown by."""
+    """The networks that metrics are computed on, each a local folder, and the name they are shown by."""
 
     label: str
     image_classifier: str
@@ -277,7 +283,12 @@ def _unknown_names(values: dict[str, Any]) -> list[str]:
 
 
 def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
+    models: list[tuple[str, Any]] = []
     named: list[tuple[str, Any]] = []
+    if isinstance(embedding := values.get("embedding"), dict):
+        models.append(("embedding.model", embedding.get("model")))
+    for name, backbone in _tables(values, "backbones"):
+        models.append((f"backbones.{name}.path", backbone.get("path")))
     for name, pool in _tables(values, "pools"):
         named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos")]
     for name, experiment in _tables(values, "experiments"):
@@ -285,6 +296,10 @@ def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
         for _, benchmark in [t for t in _tables(experiment, "evaluation") if t[0] == "benchmark"]:
             where = f"experiments.{name}.evaluation.benchmark"
             named += [(f"{where}.{key}", benchmark.get(key)) for key in ("path", "videos")]
+        for _, features in [t for t in _tables(experiment, "evaluation") if t[0] == "features"]:
+            networks = [(key, path) for key, path in features.items() if key != "label"]
+            models += [(f"experiments.{name}.evaluation.features.{key}", path) for key, path in networks]
+    named += [(key, path) for key, path in models if isinstance(path, str) and is_a_place(path)]
     return [line for key, path in named if isinstance(path, str) and (line := _missing_file(key, path, base))]
 
 

@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from PIL import Image
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PassingError, UserError
 
 Frames = npt.NDArray[np.uint8]
 """uint8, (frames, height, width, 3), RGB."""
@@ -67,6 +67,8 @@ def iterate_frames(source: str | BinaryIO, *, stride: int = 1, limit: int | None
             yield from _decode(source, name, stride, limit)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file") from None
+    except (OSError, MemoryError) as problem:
+        raise PassingError(f"{name}: cannot be read: {problem}") from problem
     except av.error.FFmpegError as problem:
         raise UserError(f"{name}: unreadable video: {problem.strerror}") from problem
 

@@ -32,7 +32,7 @@ ARITHMETIC: dict[Role, Literal["float", "uint8"]] = {
 }
 """FID resizes in float as clean-fid does; CLIP and video networks in 8 bits as their own code does."""
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Part of every fingerprint; raised when the same network would give other features."""
 
 
@@ -49,8 +49,8 @@ class LabelGroup:
 class FeatureSet:
     """A network as its files describe it; nothing is loaded.
 
-    `label` is how people are told which features these are ("miniature"); scores on different
-    fingerprints are not comparable.
+    `label` is what the user calls these features and decides nothing; scores on different fingerprints
+    are not comparable.
     """
 
     role: Role
@@ -115,6 +115,15 @@ def describe(role: Role, path: str, label: str, base: Path) -> FeatureSet:
     return FeatureSet(role, architecture, label, folder, fingerprint, groups)
 
 
+def is_shipped(feature_set: FeatureSet) -> bool:
+    """Whether a network is the miniature's own, wherever its files lie and whatever its label says."""
+    try:
+        shipped = describe(feature_set.role, SHIPPED[feature_set.role], feature_set.label, Path())
+    except UserError:
+        return False
+    return shipped.fingerprint == feature_set.fingerprint
+
+
 def load(feature_set: FeatureSet, device: str = "auto") -> FeatureExtractor:
     """Load a described network for inference; `device` "auto" is a GPU where there is one.
 
@@ -131,6 +140,13 @@ ARCHITECTURES: dict[Role, tuple[str, ...]] = {
     "video classifier": ("VideoMAEForVideoClassification",),
 }
 """What each role can be."""
+
+SHIPPED: dict[Role, str] = {
+    "image classifier": "package:onaspr_core/miniature/weights/image-classifier",
+    "image-text model": "package:onaspr_core/miniature/weights/image-text",
+    "video classifier": "package:onaspr_core/miniature/weights/video-classifier",
+}
+"""The miniature's networks: scores on them are comparable with nothing else."""
 
 
 def fit_frames(frames: Frames, count: int) -> Frames:

@@ -1,26 +1,22 @@
-"""Features of videos and prompts, computed once and kept in the store by content.
+"""Which features an experiment needs: its three networks, and the items of generated and real videos.
 
-A feature's key is its video's key (or its file's SHA-256), the extractor's fingerprint and the frame
-rule: no video is encoded twice, whatever experiment, variant or metric asks. Networks load only when
-something is missing.
+How items are keyed, made and kept is the concern of `encoding`, which frames they are of that of
+`frame_sampling`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import gcd
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
+from onaspr_core.compute import Outcome, version_of
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, real_videos
-from onaspr_core.evaluation.extractors import Arrays, FeatureExtractor, FeatureSet, describe, load
+from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, RealVideo, real_videos
+from onaspr_core.evaluation.encoding import FeatureItem, Frames, make_features, video_item
+from onaspr_core.evaluation.extractors import FeatureSet, describe
 from onaspr_core.evaluation.frame_sampling import (
     ALL_FRAMES,
     FID_GENERATED,
@@ -29,12 +25,10 @@ from onaspr_core.evaluation.frame_sampling import (
     FrameRule,
     fvd_real,
 )
+from onaspr_core.paths import file_sha256
 from onaspr_core.settings import Experiment
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
-
-KIND = "features"
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -72,19 +66,6 @@ class RealShape:
         """The crop in words that never change, for content keys."""
         divisor = gcd(self.height, self.width)
         return f"centre crop {self.width // divisor}:{self.height // divisor}"
-
-
-@dataclass(frozen=True)
-class FeatureItem:
-    """One video (or text) under one network; `read` gives its frames, `text` its words."""
-
-    name: str
-    key: str
-    source: str
-    feature_set: FeatureSet
-    rule: FrameRule | None = None
-    read: Callable[[], Frames] | None = None
-    text: str | None = None
 
 
 def feature_sets(workspace: Workspace, e: Experiment) -> FeatureSets:
@@ -153,11 +134,15 @@ def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
 def real_features(
     workspace: Workspace, e: Experiment, sets: FeatureSets
 ) -> list[tuple[FeatureItem, FeatureItem, FeatureItem]]:
-    """The feature items of every real video: image classifier, image-text model, video classifier."""
+    """The feature items of every real video: image classifier, image-text model, video classifier.
+
+    Reading one whose bytes are no longer those that `ingest_benchmark` noted is a UserError: its features
+    would be kept under the content of another video.
+    """
     shape = real_shape(workspace, e)
     limit = max(FID_REAL.last_index, shape.fvd_rule.last_index) + 1
     return [
-        real_items(sets, video.id, video.sha256, shape, partial(read_frames, video.path, limit=limit))
+        real_items(sets, video.id, video.sha256, shape, partial(_read_noted, video, limit))
         for video in real_videos(workspace, e)
     ]
 
@@ -170,6 +155,21 @@ def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
     return RealShape(backbone.frames, backbone.height, backbone.width, stride)
 
 
+def _read_noted(video: RealVideo, limit: int) -> Frames:
+    """The first `limit` frames of a real video whose file is still the one that was noted."""
+    try:
+        unchanged = file_sha256(Path(video.path)) == video.sha256
+    except OSError as problem:
+        raise UserError(
+            f"{video.path} cannot be read: {problem.strerror}; put it there and materialize benchmark_videos"
+        ) from problem
+    if not unchanged:
+        raise UserError(
+            f"{video.path} has changed since benchmark_videos noted it; materialize benchmark_videos again"
+        )
+    return read_frames(video.path, limit=limit)
+
+
 def crop_to_aspect(frames: Frames, height: int, width: int) -> Frames:
     """The largest centre crop of uint8 (F, H, W, 3) with the aspect ratio of `height` : `width`.
 
@@ -180,114 +180,3 @@ def crop_to_aspect(frames: Frames, height: int, width: int) -> Frames:
     new_high, new_wide = min(high, wide * height // width), min(wide, high * width // height)
     top, left = (high - new_high) // 2, (wide - new_wide) // 2
     return frames[:, top : top + new_high, left : left + new_wide]
-
-
-def video_item(
-    name: str, source: str, feature_set: FeatureSet, rule: FrameRule, read: Callable[[], Frames]
-) -> FeatureItem:
-    """One video under one network and frame rule; `source` is its content key or SHA-256."""
-    key = content_key(KIND, source=source, extractor=feature_set.fingerprint, frames=rule.name)
-    return FeatureItem(name, key, source, feature_set, rule, read)
-
-
-def text_item(name: str, text: str, feature_set: FeatureSet) -> FeatureItem:
-    """One text under an image-text model."""
-    key = content_key(KIND, text=text, extractor=feature_set.fingerprint)
-    return FeatureItem(name, key, text, feature_set, text=text)
-
-
-def make_features(workspace: Workspace, items: Sequence[FeatureItem], batch_size: int) -> Outcome:
-    """Compute what is missing, network by network, and sum up.
-
-    An unreadable video is a Failure under each network. `models` names the networks that had to load.
-    """
-    by_set: dict[FeatureSet, list[FeatureItem]] = {}
-    for item in items:
-        by_set.setdefault(item.feature_set, []).append(item)
-    return merge([_run_one(workspace, s, own, batch_size) for s, own in by_set.items()])
-
-
-def merge(outcomes: Sequence[Outcome]) -> Outcome:
-    """One outcome for several that ran one after another; facts and previews are the caller's."""
-    return Outcome(
-        version=version_of([one.version for one in outcomes]),
-        total=sum(one.total for one in outcomes),
-        computed=sum(one.computed for one in outcomes),
-        reused=sum(one.reused for one in outcomes),
-        failures=tuple(dict.fromkeys(failure for one in outcomes for failure in one.failures)),
-        seconds=sum(one.seconds for one in outcomes),
-        models=tuple(dict.fromkeys(model for one in outcomes for model in one.models)),
-    )
-
-
-def _run_one(
-    workspace: Workspace, feature_set: FeatureSet, items: Sequence[FeatureItem], batch_size: int
-) -> Outcome:
-    loaded: list[str] = []
-
-    @contextmanager
-    def open_maker() -> Iterator[Maker[FeatureItem]]:
-        model = f"{feature_set.name} {feature_set.fingerprint[:8]}"
-        extractor = workspace.models.get(model, lambda: load(feature_set))
-        loaded.append(model)
-        yield lambda batch: _make(workspace, extractor, batch)
-
-    outcome = run_items(
-        f"{feature_set.name} features",
-        items,
-        key=lambda item: item.key,
-        name=lambda item: item.name,
-        exists=lambda keys: workspace.store.existing(KIND, keys),
-        open_maker=open_maker,
-        batch_size=batch_size,
-    )
-    return replace(outcome, models=tuple(loaded))
-
-
-def _make(
-    workspace: Workspace, extractor: FeatureExtractor, batch: Sequence[FeatureItem]
-) -> Iterable[Failure]:
-    texts = [item for item in batch if item.text is not None]
-    yield from _store(workspace, texts, extractor.texts([item.text or "" for item in texts]) if texts else [])
-    readable: list[tuple[FeatureItem, Frames, tuple[int, ...]]] = []
-    for item in batch:
-        if item.read is None or item.rule is None:
-            continue
-        try:
-            frames = item.read()
-            readable.append((item, frames, item.rule.indices(len(frames))))
-        except UserError as problem:
-            yield Failure(item.name, str(problem))
-    if readable:
-        yield from _store(workspace, [item for item, _, _ in readable], _encode(extractor, readable))
-
-
-def _encode(
-    extractor: FeatureExtractor, videos: Sequence[tuple[FeatureItem, Frames, tuple[int, ...]]]
-) -> list[Arrays]:
-    """Features of the sampled frames; a frame that a rule repeats is encoded once."""
-    if extractor.feature_set.role == "video classifier":
-        return extractor.features([frames[list(indices)] for _, frames, indices in videos])
-    distinct = [sorted(set(indices)) for _, _, indices in videos]
-    encoded = extractor.features([frames[own] for (_, frames, _), own in zip(videos, distinct, strict=True)])
-    return [
-        {name: array[np.searchsorted(own, indices)] for name, array in arrays.items()}
-        for (_, _, indices), own, arrays in zip(videos, distinct, encoded, strict=True)
-    ]
-
-
-def _store(
-    workspace: Workspace, items: Sequence[FeatureItem], encoded: Sequence[Arrays]
-) -> Iterable[Failure]:
-    for item, arrays in zip(items, encoded, strict=True):
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            yield Failure(item.name, f"{item.feature_set.name} gave features that are not finite")
-            continue
-        record = {
-            "source": item.source,
-            "extractor": item.feature_set.name,
-            "fingerprint": item.feature_set.fingerprint,
-            "frames": item.rule.name if item.rule else "text",
-        }
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        workspace.store.write_tensors(KIND, item.key, contiguous, record)

@@ -7,6 +7,7 @@ that name is part of the content key of every feature that was computed under it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from onaspr_core.errors import UserError
 
@@ -15,33 +16,37 @@ from onaspr_core.errors import UserError
 class FrameRule:
     """`count` frames every `stride`; `count` None takes every `stride`-th frame there is.
 
-    `short` says what a video with too few frames does: `"clamp"` repeats its last frame
-    (0, 4, 8, 12, 15 of 16 frames), `"spread"` takes `count` frames spread evenly over it.
+    `short` says what a video with too few frames does. `"spread"` takes `count` frames spread evenly over
+    it. `"last"` ends on the last frame (0, 4, 8, 12, 15 of 16 frames, as PROTOCOL says), and spreads them
+    where that would take a frame twice (0, 2, 4, 5, 7 of 8 frames). The second half is our addition:
+    PROTOCOL speaks of 16 frames, and equal rows make a covariance of videos that do not exist.
     """
 
     count: int | None
     stride: int = 1
-    short: str = "clamp"
+    short: Literal["last", "spread"] = "last"
 
     @property
     def name(self) -> str:
         """The rule in words that never change, for content keys and captions of tables."""
         if self.count is None:
             return "all frames" if self.stride == 1 else f"every {self.stride}th frame"
-        return f"{self.count} frames, every {self.stride}th, short: {self.short}"
+        short = "last frame, or spread where one would repeat" if self.short == "last" else "spread"
+        return f"{self.count} frames, every {self.stride}th, short: {short}"
 
     def indices(self, frames: int) -> tuple[int, ...]:
-        """Indices into a video of `frames` frames, in order; repeated where the video is too short.
+        """Indices into a video of `frames` frames, in order; distinct where it has `count` frames or more.
 
-        Raises UserError for a video without frames.
+        A video of fewer frames repeats them as evenly as it can. Raises UserError for a video without frames.
         """
         if frames < 1:
             raise UserError("A video without frames has no frames to sample; make the video again.")
         if self.count is None:
             return tuple(range(0, frames, self.stride))
-        if self.short == "spread" and frames < (self.count - 1) * self.stride + 1:
-            return spread_evenly(frames, self.count)
-        return tuple(min(i * self.stride, frames - 1) for i in range(self.count))
+        strided = tuple(min(i * self.stride, frames - 1) for i in range(self.count))
+        if self.last_index < frames or (self.short == "last" and len(set(strided)) == self.count):
+            return strided
+        return spread_evenly(frames, self.count)
 
     @property
     def last_index(self) -> int:
@@ -66,7 +71,6 @@ ALL_FRAMES = FrameRule(count=None)
 FID_GENERATED = FrameRule(count=5, stride=4)
 FID_REAL = FrameRule(count=5, stride=12)
 """PROTOCOL: five per video, real every 12th, generated every 4th, the last frame where it ends."""
-
 
 FVD_REAL_STRIDE = 5
 

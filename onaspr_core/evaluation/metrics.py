@@ -42,6 +42,11 @@ class Metric:
         """↓ where lower is better, ↑ where higher is."""
         return "↓" if self.lower_is_better else "↑"
 
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is one of the classifier's attribute accuracies, shown in percent."""
+        return self.key.startswith(RIGHT)
+
 
 METRICS = (
     Metric("fid", "FID", "image", lower_is_better=True, per_prompt=False, needs_real=True),
@@ -125,7 +130,8 @@ def shuffled_inception_score(
     """Inception score of rows in a seeded order, each repeated as often as `counts` says.
 
     Prompt files are often sorted by class, and splits of consecutive rows would then each see a few
-    classes only; the order is therefore drawn once from the evaluation's seed.
+    classes only; the order is therefore drawn once from the evaluation's seed. `counts` None takes each
+    row once. Result and errors are those of `inception_score`.
     """
     rows = (
         np.arange(len(probabilities)) if counts is None else np.repeat(np.arange(len(probabilities)), counts)

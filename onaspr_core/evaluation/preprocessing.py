@@ -1,8 +1,8 @@
 """From frames to a network's input tensor, as its `preprocessor_config.json` says, in PIL and torch.
 
 No torchvision. Two resizing rules exist because clean-fid has two: `float` resizes every channel in
-float32 without quantising (FID), `uint8` resizes 8-bit RGB as CLIP's own preprocessing does (CLIP-FID).
-The rule's name goes into the fingerprint of every feature.
+float32, clipped to [0, 255] and not quantised (FID), `uint8` resizes 8-bit RGB as CLIP's own preprocessing
+does (CLIP-FID). Which of the two a network gets is part of its fingerprint (`extractors.ARITHMETIC`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,6 @@ class Preprocessing:
     resample: int
     arithmetic: Literal["float", "uint8"]
 
-    @property
-    def rule(self) -> str:
-        """Every choice in one line, for content keys."""
-        kernel = Image.Resampling(self.resample).name.lower()
-        return (
-            f"{self.arithmetic} {kernel} resize {self.size}, crop {self.crop}, "
-            f"x{self.scale:.9g}, mean {self.mean}, std {self.std}"
-        )
-
     def __call__(self, frames: Frames) -> torch.Tensor:
         """Turn uint8 (N, H, W, 3) into float32 (N, 3, h, w)."""
         pixels = np.stack([self._shape(frame) for frame in frames]).astype(np.float32)
@@ -75,7 +66,9 @@ class Preprocessing:
         if self.arithmetic == "uint8":
             return np.asarray(Image.fromarray(frame).resize((width, height), kernel))
         channels = [Image.fromarray(frame[:, :, c].astype(np.float32)) for c in range(3)]
-        return np.stack([np.asarray(one.resize((width, height), kernel)) for one in channels], axis=-1)
+        resized = [np.asarray(one.resize((width, height), kernel)) for one in channels]
+        # A bicubic kernel overshoots at edges; clean-fid's `make_resizer` clips that, as 8-bit images would.
+        return np.stack(resized, axis=-1).clip(0.0, 255.0)
 
 
 def read_preprocessing(folder: Path, arithmetic: Literal["float", "uint8"]) -> Preprocessing:

@@ -1,21 +1,24 @@
 """Scores as they are kept and handed on: typed rows in the catalog, and the table they form.
 
-Computing a score is the concern of `scoring`, laying out a table for people that of `onaspr_core.reports`.
+Computing a score is the concern of `scoring`, writing a table for people that of `score_layout`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from onaspr_core.artifacts import content_key
 from onaspr_core.evaluation.benchmarks import has_table
 from onaspr_core.evaluation.metrics import METRICS, Metric, metric_named
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
+
+TABLES = ("scores", "prompt_scores", "score_runs")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class Score:
     """One metric of one variant.
 
     `n` videos were scored and `missing` were not there; `n_real` is the size of the real side (0 where
-    there is none). `spread` is the inception score's standard deviation over splits. `difference` is
+    there is none). `rows` and `rows_real` are how many samples the metric's statistics saw of either side:
+    more than videos where several frames of each are compared. `splits` is the inception score's, `spread`
+    its standard deviation over them (None for one split, and for other metrics). `difference` is
     this variant less the baseline over the `n_paired` prompts that both have, with the bounds of its
     95 % interval; `interval` says how these were made, `p_value` is the sign-flip test's.
     `label` and `extractor` name the features, `fingerprint` identifies them.
@@ -36,6 +41,9 @@ class Score:
     n: int
     n_real: int
     missing: int
+    rows: int
+    rows_real: int
+    splits: int | None
     label: str
     extractor: str
     fingerprint: str
@@ -49,8 +57,13 @@ class Score:
 
     @property
     def supported(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
-        return self.low is not None and self.high is not None and (self.low > 0.0 or self.high < 0.0)
+        """Whether the difference of a per-prompt metric has an interval that leaves out zero.
+
+        Never for a set metric: its resamples are of a biased statistic (`interval_from_draws`).
+        """
+        if not metric_named(self.metric).per_prompt or self.low is None or self.high is None:
+            return False
+        return self.low > 0.0 or self.high < 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,11 @@ class ScoreTable:
     prompts: int
     scores: tuple[Score, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that the table says, labels and notes included."""
+        return content_key("score-table", table=asdict(self))
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -80,9 +98,12 @@ class ScoreTable:
 
 
 def scores_of(workspace: Workspace, e: Experiment) -> ScoreTable:
-    """The experiment's scores from the catalog; an empty table before the first scoring."""
+    """The experiment's scores from the catalog; an empty table before the first scoring.
+
+    Scores that an earlier version kept with other columns count as none: scoring brings them back.
+    """
     with workspace.catalog.read() as connection:
-        if not has_table(connection, "scores"):
+        if _columns(connection) != _wanted_columns():
             return ScoreTable(e.name, 0, ())
         columns = ", ".join(field.name for field in fields(Score))
         rows = connection.execute(
@@ -120,9 +141,12 @@ def keep_scores(
     """
     name = table.experiment
     with workspace.catalog.write() as connection:
+        if _columns(connection) != _wanted_columns():
+            for kept in TABLES:
+                connection.execute(f"drop table if exists {kept}")
         for statement in _tables():
             connection.execute(statement)
-        for kept in ("scores", "prompt_scores", "score_runs"):
+        for kept in TABLES:
             connection.execute(f"delete from {kept} where experiment = ?", [name])
         notes = list(table.notes)
         connection.execute("insert into score_runs values (?, ?, ?)", [name, table.prompts, notes])
@@ -132,32 +156,14 @@ def keep_scores(
         _insert(connection, "prompt_scores", dict(columns), name)
 
 
-def format_value(score: Score) -> str:
-    """A score as it is printed everywhere: percentages for accuracies, three or more digits otherwise."""
-    if score.metric.startswith("right:"):
-        return f"{100.0 * score.value:.1f} %"
-    digits = _decimals(abs(score.value))
-    text = f"{score.value:.{digits}f}"
-    return text if score.spread is None else f"{text} ± {score.spread:.{digits}f}"
+def _columns(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Columns that the catalog's table of scores has; none before the first scoring."""
+    query = "select column_name from information_schema.columns where table_name = 'scores'"
+    return {name for (name,) in connection.execute(query).fetchall()}
 
 
-def format_difference(score: Score) -> str:
-    """The difference to the baseline with its interval, such as "+0.012 [+0.004, +0.020]"; may be empty."""
-    if score.difference is None:
-        return ""
-    scale, unit = (100.0, " pp") if score.metric.startswith("right:") else (1.0, "")
-    bounds = [score.difference, *(b for b in (score.low, score.high) if b is not None)]
-    digits = 1 if unit else _decimals(max(abs(score.value), max(abs(bound) for bound in bounds)))
-    first, *rest = [f"{scale * bound + 0.0:+.{digits}f}" for bound in bounds]
-    return f"{first}{unit} [{', '.join(rest)}]" if rest else f"{first}{unit}"
-
-
-def _decimals(magnitude: float) -> int:
-    """Decimals that show a value of this magnitude with about four digits."""
-    for limit, digits in ((100.0, 1), (10.0, 2), (1.0, 3)):
-        if magnitude >= limit:
-            return digits
-    return 4
+def _wanted_columns() -> set[str]:
+    return {"experiment", "position", *(field.name for field in fields(Score))}
 
 
 def _insert(
@@ -172,8 +178,9 @@ def _insert(
 
 
 def _tables() -> list[str]:
-    types = {"str": "text", "int": "integer", "float": "double", "float | None": "double"}
-    columns = ", ".join(f"{field.name} {types[str(field.type)]}" for field in fields(Score))
+    types = {"str": "text", "int": "integer", "float": "double"}
+    own = ((field.name, str(field.type).removesuffix(" | None")) for field in fields(Score))
+    columns = ", ".join(f"{name} {types[kind]}" for name, kind in own)
     return [
         f"create table if not exists scores (experiment text, position integer, {columns})",
         "create table if not exists prompt_scores "

@@ -11,31 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import prod
 
 from onaspr_core import generation
-from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
+from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmarks import NO_BENCHMARK
-from onaspr_core.evaluation.extractors import FeatureSet
-from onaspr_core.evaluation.features import (
-    KIND as FEATURES,
-)
-from onaspr_core.evaluation.features import (
-    FeatureItem,
-    FeatureSets,
-    feature_sets,
-    generated_items,
-    make_features,
-    merge,
-    real_features,
-    text_item,
-)
-from onaspr_core.evaluation.metrics import METRICS, RIGHT, attribute_metrics
+from onaspr_core.evaluation.encoding import KIND as FEATURES
+from onaspr_core.evaluation.encoding import FeatureItem, make_features, merge, text_item
+from onaspr_core.evaluation.extractors import FeatureSet, LabelGroup, is_shipped
+from onaspr_core.evaluation.features import FeatureSets, feature_sets, generated_items, real_features
+from onaspr_core.evaluation.metrics import METRICS, attribute_metrics
+from onaspr_core.evaluation.score_layout import markdown_table
 from onaspr_core.evaluation.score_table import (
     Score,
     ScoreTable,
-    format_difference,
-    format_value,
     keep_scores,
     prompt_scores_of,
     scores_of,
@@ -74,9 +64,10 @@ NETWORKS = ("image", "image_text", "video")
 def score_experiment(workspace: Workspace, e: Experiment) -> Outcome:
     """Score all variants: features of what is missing, then scores of what is missing.
 
-    Counts are of features and scores together; the version is that of the scores alone. A video that
-    is missing or unreadable, and a score that cannot be computed, are Failures. Facts hold n and the
-    number of missing videos per variant; the preview is the table.
+    Counts are of features and scores together; the version is that of the score items and of the whole
+    table, labels and notes included. A video that is missing or unreadable, and a score that cannot be
+    computed, are Failures. Facts count prompts, scores, features, real videos and missing videos of all
+    variants together; the preview is the table.
     """
     material, missing = _material(workspace, e)
     features = make_features(workspace, _all_items(material), e.evaluation.batch_size)
@@ -97,8 +88,9 @@ def score_experiment(workspace: Workspace, e: Experiment) -> Outcome:
         "notes": "; ".join(table.notes),
     }
     failures = (*missing, *found.failures)
+    version = version_of([scores.version, table.key])
     return replace(
-        found, version=scores.version, failures=failures, facts=facts, preview=Preview(_overview(table))
+        found, version=version, failures=failures, facts=facts, preview=Preview(markdown_table(table))
     )
 
 
@@ -143,7 +135,7 @@ def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
             own = material.side(variant, network)
             first = variant == generation.VARIANTS[0]
             texts = {one: material.texts[one].key for one in own.prompts} if metric.key == "clipsim" else {}
-            asked = {one: attributes[one] for one in own.prompts} if metric.key.startswith(RIGHT) else {}
+            asked = {one: attributes[one] for one in own.prompts} if metric.is_accuracy else {}
             items.append(
                 ScoreItem(
                     metric=metric,
@@ -218,6 +210,9 @@ def _score(workspace: Workspace, item: ScoreItem, sets: FeatureSets, prompts: in
         n=len(item.own.prompts),
         n_real=len(item.real),
         missing=prompts - len(item.own.prompts),
+        rows=measured.rows,
+        rows_real=measured.rows_real,
+        splits=item.splits if item.metric.key == "is" else None,
         label=network.label,
         extractor=network.name,
         fingerprint=network.fingerprint,
@@ -238,6 +233,9 @@ def _notes(
     existing: set[str],
     missing: Sequence[Failure],
 ) -> Iterator[str]:
+    yield from _shipped_note(material.sets)
+    if any(item.metric.key == "is" and item.key in existing for item in items):
+        yield _inception_note(material.sets.video.groups, e.evaluation.inception_splits)
     if e.evaluation.benchmark is None:
         yield f"Benchmark {NO_BENCHMARK}."
     elif not material.real:
@@ -247,6 +245,25 @@ def _notes(
     lost = [item.name for item in items if item.key not in existing]
     if lost:
         yield f"Not computed: {', '.join(lost)}."
+
+
+def _shipped_note(sets: FeatureSets) -> Iterator[str]:
+    """That scores on the miniature's networks stand alone, whatever the user calls these networks."""
+    shipped = [one.role for one in sets if is_shipped(one)]
+    if shipped:
+        yield (
+            f"The miniature's own small networks serve as {', '.join(shipped)}: scores on them compare "
+            "variants with one another and are not comparable with the paper's or with any other features."
+        )
+
+
+def _inception_note(groups: Sequence[LabelGroup], splits: int) -> str:
+    classes = prod(len(group.values) for group in groups)
+    over = f"the {classes} classes"
+    if len(groups) > 1:
+        over = f"the joint distribution of {' × '.join(group.name for group in groups)} ({classes} classes)"
+    parts = "1 split, so without a deviation" if splits == 1 else f"{splits} splits, mean ± deviation"
+    return f"IS: over {over}; {parts}."
 
 
 def _keep(workspace: Workspace, e: Experiment, table: ScoreTable, items: Sequence[ScoreItem]) -> None:
@@ -261,22 +278,3 @@ def _keep(workspace: Workspace, e: Experiment, table: ScoreTable, items: Sequenc
         for prompt, value in workspace.store.read_json(KIND, score.key)["per_prompt"].items()
     ]
     keep_scores(workspace, table, rows)
-
-
-def _overview(table: ScoreTable) -> str:
-    """The scores as a small Markdown table; the full one is the business of reports."""
-    if not table.scores:
-        return "No score could be computed."
-    head = ["variant", *(f"{metric.title} {metric.arrow}" for metric in table.metrics)]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for variant in table.variants:
-        cells = [_cell(table.get(variant, metric.key)) for metric in table.metrics]
-        lines.append("| " + " | ".join([variant, *cells]) + " |")
-    return "\n".join(lines)
-
-
-def _cell(score: Score | None) -> str:
-    if score is None:
-        return "none"
-    difference = format_difference(score)
-    return f"{format_value(score)} (n {score.n})" + (f"<br>{difference}" if difference else "")

@@ -7,13 +7,14 @@ concern of `scores`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import LabelGroup
+from onaspr_core.evaluation.frame_sampling import FID_GENERATED
 from onaspr_core.evaluation.frechet import ReferenceGaussian, frechet_distance
 from onaspr_core.evaluation.metrics import (
     Array,
@@ -32,7 +33,7 @@ from onaspr_core.evaluation.statistics import (
 )
 
 KIND = "score"
-VERSION = 1
+VERSION = 2
 """Part of every score's key; raised when the same features would give another number."""
 
 SET_RESAMPLES = 400
@@ -94,6 +95,7 @@ class ScoreItem:
             real=list(self.real),
             texts=dict(self.texts),
             attributes={key: dict(value) for key, value in self.attributes.items()},
+            frames=FID_GENERATED.name if self.metric.key == "clip_fid" else None,
             splits=self.splits if self.metric.key == "is" else None,
             samples=self.samples,
             seed=self.seed,
@@ -105,6 +107,8 @@ class Measured:
     """What came out; the fields are those of `score_table.Score`, `per_prompt` by prompt id."""
 
     value: float
+    rows: int
+    rows_real: int = 0
     spread: float | None = None
     difference: float | None = None
     low: float | None = None
@@ -136,12 +140,13 @@ class Scorer:
         value = float(np.mean(list(own.values())))
         shared = _shared(item)
         if item.baseline is None or len(shared) < 2:
-            return Measured(value, per_prompt=own)
+            return Measured(value, len(own), per_prompt=own)
         base = self._values(item, item.baseline.only(shared))
         differences = np.array([own[prompt] - base[prompt] for prompt in shared])
         found = paired_bootstrap(differences, samples=item.samples, seed=item.seed)
         return Measured(
             value,
+            len(own),
             difference=found.estimate,
             low=found.low,
             high=found.high,
@@ -163,29 +168,31 @@ class Scorer:
 
     def _set(self, item: ScoreItem) -> Measured:
         value, spread = self._set_value(item, item.own)
+        alone = Measured(value, *self._row_counts(item), spread=spread)
         shared = _shared(item)
         if item.baseline is None or len(shared) < 2:
-            return Measured(value, spread)
+            return alone
         own, base = item.own.only(shared), item.baseline.only(shared)
         difference = self._set_value(item, own)[0] - self._set_value(item, base)[0]
+        compared = replace(alone, difference=difference, n_paired=len(shared), interval="none: too costly")
         own_draws, base_draws = self._resampled(item, own), self._resampled(item, base)
         if own_draws is None or base_draws is None:
-            return Measured(value, spread, difference, n_paired=len(shared), interval="none: too costly")
+            return compared
         found = interval_from_draws(difference, own_draws - base_draws)
-        return Measured(
-            value,
-            spread,
-            difference,
-            found.low,
-            found.high,
-            n_paired=len(shared),
-            interval=f"set metric, bootstrap over prompts, {len(own_draws)} resamples",
-        )
+        told = f"set metric, bootstrap over prompts, {len(own_draws)} resamples"
+        return replace(compared, low=found.low, high=found.high, interval=told)
+
+    def _row_counts(self, item: ScoreItem) -> tuple[int, int]:
+        """How many feature rows a set metric sees of the generated and of the real side."""
+        own = self._rows(item.metric, item.own.keys, generated=True)[0]
+        real = self._rows(item.metric, item.real, generated=False)[0] if item.real else ()
+        return len(own), len(real)
 
     def _set_value(self, item: ScoreItem, side: Side) -> tuple[float, float | None]:
         rows, _ = self._rows(item.metric, side.keys, generated=True)
         if item.metric.key == "is":
-            return shuffled_inception_score(rows, None, item.splits, item.seed)
+            value, spread = shuffled_inception_score(rows, None, item.splits, item.seed)
+            return value, spread if item.splits > 1 else None
         return frechet_distance(rows, self._rows(item.metric, item.real, generated=False)[0]), None
 
     def _resampled(self, item: ScoreItem, side: Side) -> Array | None:

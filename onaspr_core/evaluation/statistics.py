@@ -24,11 +24,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval supports a difference at all."""
-        return self.low > 0.0 or self.high < 0.0
-
 
 def resample_counts(prompts: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
     """How often each of `prompts` prompts occurs in each of `samples` bootstrap resamples.
@@ -63,8 +58,9 @@ def paired_bootstrap(
 def interval_from_draws(estimate: float, draws: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Percentile interval of resampled values (samples,), such as differences of FID over prompts.
 
-    Duplicated prompts lower the effective n of a resample and raise both sides' Fréchet distances alike:
-    that bias largely cancels in a difference of two sides resampled together, and only there.
+    Duplicated prompts lower the effective n of a resample and raise both sides' Fréchet distances alike
+    (and lower inception scores): that bias largely cancels in a difference of two sides resampled together,
+    and only there. What is left of it is unknown, so such an interval shows spread and decides nothing.
     """
     return _percentiles(estimate, np.asarray(draws, dtype=np.float64), level)
 

@@ -110,8 +110,8 @@ def _render_missing(root: Path, sources: list[Source], processes: int) -> None:
     marker = root / "videos" / "drawn.json"
     drawn = json.dumps({"renderer": RENDERER, "seed": sources[0].seed[0]})
     if not marker.exists() or marker.read_text() != drawn:
-        for source in sources:
-            _path(root, source).unlink(missing_ok=True)
+        for old in (root / "videos").rglob("*.mp4"):
+            old.unlink()
         _write(marker, drawn.encode())
     missing = [source for source in sources if not _path(root, source).exists()]
     if not missing:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
@@ -93,30 +92,23 @@ def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
     Raises:
         UserError: when one of them does not exist.
     """
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute(
-                "select key, shard, start, length, made_from from clips "
-                "where status = 'ready' and list_contains(?, key)",
-                [list(keys)],
-            ).fetchall()
-        except duckdb.CatalogException:
-            rows = []
-    places = {row[0]: Place(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in rows}
+    rows = workspace.catalog.rows(
+        "select key, shard, start, length, made_from from clips "
+        "where status = 'ready' and list_contains(?, key)",
+        [list(keys)],
+    )
+    places = {row[0]: Place(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in rows or ()}
     for key in keys:
         if key not in places:
             raise UserError(f"there is no clip {key}; materialize pool_clips")
     return places
 
 
-def _read(workspace: Workspace) -> tuple[list[tuple[str, str, str, str | None]] | None, set[str]]:
+def _read(workspace: Workspace) -> tuple[list[tuple[Any, ...]] | None, set[str]]:
     """The rows of all clips, None where there has never been a table, and the shards that were entered."""
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute("select key, status, reason, shard from clips").fetchall()
-            return rows, {name for (name,) in connection.execute("select name from shards").fetchall()}
-        except duckdb.CatalogException:
-            return None, set()
+    rows = workspace.catalog.rows("select key, status, reason, shard from clips")
+    shards = workspace.catalog.rows("select name from shards")
+    return (None, set()) if rows is None or shards is None else (rows, {name for (name,) in shards})
 
 
 def _found_in(workspace: Workspace, shards: Iterable[str]) -> list[Place]:

@@ -1,8 +1,8 @@
 """Clips: what the pool's videos become, cut once per content and kept in shards.
 
-A file that cannot be read is not tried again while its bytes and the clip settings stay the same, unless
-asked for. What does not belong here: cutting (`cut`), the form of shards (`shards`), what the catalog
-remembers (`clip_catalog`), and which videos there are (`manifest`).
+A file that cannot be decoded is not tried again while its bytes and the clip settings stay the same. What
+does not belong here: cutting (`cut`), the form of shards (`shards`), what the catalog remembers
+(`clip_catalog`), and which videos there are (`manifest`).
 """
 
 import io
@@ -16,8 +16,9 @@ from onaspr_core.compute import Failure, Outcome, Preview, version_of
 from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
-from onaspr_core.pool.manifest import Pair, listed_pairs
+from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs
 from onaspr_core.pool.shards import Clip, list_shards, read_clip_bytes, write_shard
+from onaspr_core.pool.source_files import KnownFile, known_files
 from onaspr_core.progress import track
 from onaspr_core.settings import ClipSettings
 from onaspr_core.video import Frames, read_frames
@@ -42,14 +43,13 @@ class _Wanted:
         return f"{self.pair.pool}/{self.pair.id}"
 
 
-def make_clips(workspace: Workspace, *, retry_failed: bool = False) -> Outcome:
+def make_clips(workspace: Workspace) -> Outcome:
     """Cut the clips that the pools need and that are missing; equal clips of several pools are cut once.
 
     Clips are stored as they are finished, at most ten seconds apart, so a run that is killed loses little.
 
     Args:
         workspace: Its manifest must have been materialized.
-        retry_failed: Try files again that could not be read before.
 
     Raises:
         UserError: when there is no manifest.
@@ -57,8 +57,7 @@ def make_clips(workspace: Workspace, *, retry_failed: bool = False) -> Outcome:
     pairs = {name: listed_pairs(workspace, name) for name in workspace.settings.pools}
     wanted = _wanted(workspace, pairs)
     states = clip_states(workspace)
-    done = {key for key, state in states.items() if state.status == "ready" or not retry_failed}
-    missing = [one for key, one in wanted.items() if key not in done]
+    missing = [one for key, one in wanted.items() if key not in states]
     started = time.monotonic()
     passing: dict[str, str] = {}
     if missing:
@@ -88,22 +87,22 @@ def make_clips(workspace: Workspace, *, retry_failed: bool = False) -> Outcome:
     )
 
 
-def clip_bytes(workspace: Workspace, clip_key: str) -> bytes:
+def clip_bytes(workspace: Workspace, key: str) -> bytes:
     """Return a clip's MP4.
 
     Raises:
         UserError: when there is no such clip, or its shard is gone.
     """
-    return read_clip_bytes(workspace.shards_path, clip_places(workspace, [clip_key])[clip_key])
+    return read_clip_bytes(workspace.shards_path, clip_places(workspace, [key])[key])
 
 
-def read_clip(workspace: Workspace, clip_key: str) -> Frames:
+def read_clip(workspace: Workspace, key: str) -> Frames:
     """Return a clip's frames, uint8 (F, H, W, 3).
 
     Raises:
         UserError: when there is no such clip, or its shard is gone.
     """
-    return read_frames(io.BytesIO(clip_bytes(workspace, clip_key)))
+    return read_frames(io.BytesIO(clip_bytes(workspace, key)))
 
 
 def read_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frames]:
@@ -152,18 +151,22 @@ def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
 
 
 def _jobs(workspace: Workspace, missing: Sequence[_Wanted]) -> list[CutJob]:
-    with workspace.catalog.read() as connection:
-        rows = connection.execute("select path, bytes, mtime_ns from source_files").fetchall()
-    stats = {path: (size, mtime) for path, size, mtime in rows}
+    known = known_files(workspace)
     return [
         CutJob(
             one.key,
             one.pair.source,
-            *stats[one.pair.source],
+            *_size_and_time(known[one.pair.source], one),
             **one.settings.model_dump(include={"resolution", "frame_stride", "max_frames", "fps", "crf"}),
         )
         for one in missing
     ]
+
+
+def _size_and_time(file: KnownFile, one: _Wanted) -> tuple[int, int]:
+    """What the file must look like to be the one that the clip's key was made from; −1 is like no file."""
+    same = clip_key(file.sha256, one.settings) == one.key
+    return (file.bytes, file.mtime_ns) if same else (-1, -1)
 
 
 def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[CutClip]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PassingError, UserError
 from onaspr_core.video import encode_mp4, iterate_frames, square
 
 
@@ -62,7 +62,8 @@ def cut_clip(job: CutJob) -> CutClip:
         frames = iterate_frames(job.source, stride=job.frame_stride, limit=job.max_frames)
         kept = np.stack([square(frame, job.resolution) for frame in frames])
     except UserError as problem:
-        return CutClip(job.key, reason=str(problem).removeprefix(f"{job.source}: "), lasting=True)
+        lasting = not isinstance(problem, PassingError)
+        return CutClip(job.key, reason=str(problem).removeprefix(f"{job.source}: "), lasting=lasting)
     return CutClip(job.key, encode_mp4(kept, job.fps, job.crf), len(kept))
 
 

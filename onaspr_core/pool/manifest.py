@@ -9,32 +9,28 @@ What does not belong here: opening videos (`clips`) and embedding captions (`ret
 import hashlib
 import heapq
 import json
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import duckdb
 import pyarrow as pa
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, row_outcome
 from onaspr_core.errors import UserError
-from onaspr_core.paths import file_sha256
+from onaspr_core.pool.source_files import hash_files
 from onaspr_core.pool.sources import SourceRow, read_source
-from onaspr_core.progress import track
 from onaspr_core.settings import ClipSettings, PoolSettings
 from onaspr_core.workspace import Workspace
 
-SECONDS_BETWEEN_COMMITS = 5.0
+CLIP_VERSION = 1
+"""Part of every clip's key; raised when the same file and settings would give another clip."""
 
 _PAIRS = """create table if not exists manifest (
     pool text, pair_id text, rank bigint, caption text, source text, source_sha256 text, clip_key text,
     status text, reason text, extra text, key text)"""
-_FILES = """create table if not exists source_files (
-    path text primary key, bytes bigint, mtime_ns bigint, sha256 text)"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def pool_rank(seed: int, pair_id: str) -> int:
 
 def clip_key(source_sha256: str, clip: ClipSettings) -> str:
     """Return the content key of the clip that these settings cut from a file with these bytes."""
-    return content_key("clip", source=source_sha256, **clip.model_dump())
+    return content_key("clip", version=CLIP_VERSION, source=source_sha256, **clip.model_dump())
 
 
 def build_manifest(workspace: Workspace) -> Outcome:
@@ -88,7 +84,7 @@ def build_manifest(workspace: Workspace) -> Outcome:
     pools = workspace.settings.pools
     chosen = {name: _choose(pool, workspace.settings.base, counts) for name, pool in pools.items()}
     usable = [row for rows in chosen.values() for _, row in rows if not row.problem]
-    hashes = _hash_files(workspace, [row.path for row in usable])
+    hashes = hash_files(workspace, [row.path for row in usable])
     after = [
         _manifest_row(name, pools[name].clip, rank, row, hashes.get(row.path))
         for name, rows in chosen.items()
@@ -134,28 +130,16 @@ def pool_pairs(workspace: Workspace, pool: str) -> list[Pair]:
     return _pairs(workspace, pool, "clip_key in (select key from clips where status = 'ready')")
 
 
-def largest_rank(workspace: Workspace, pool: str, size: int) -> int:
-    """Return the largest rank in the pool of size N: its pairs are those whose rank is not above it."""
-    with workspace.catalog.read() as connection:
-        row = connection.execute(
-            "select max(rank) from (select rank from manifest where pool = ? order by rank limit ?)",
-            [pool, size],
-        ).fetchone()
-    return -1 if row is None or row[0] is None else int(row[0])
-
-
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute(
-                "select pool, pair_id, caption, rank, source, clip_key from manifest "
-                f"where pool = ? and {condition} order by rank, pair_id",
-                [pool],
-            ).fetchall()
-        except duckdb.CatalogException:
-            raise UserError(
-                f"pool {pool} has no manifest or clips yet; materialize pool_manifest, then pool_clips"
-            ) from None
+    rows = workspace.catalog.rows(
+        "select pool, pair_id, caption, rank, source, clip_key from manifest "
+        f"where pool = ? and {condition} order by rank, pair_id",
+        [pool],
+    )
+    if rows is None:
+        raise UserError(
+            f"pool {pool} has no manifest or clips yet; materialize pool_manifest, then pool_clips"
+        )
     return [Pair(*row) for row in rows]
 
 
@@ -193,55 +177,10 @@ def _manifest_row(pool: str, clip: ClipSettings, rank: int, row: SourceRow, sha2
     return _Row(pool, row.id, rank, row.caption, row.path, sha256 or "", cut, status, reason, extra, key)
 
 
-def _hash_files(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
-    """Content hashes of the files that exist; those that have not changed are not read."""
-    stats = {path: file.stat() for path in dict.fromkeys(paths) if (file := Path(path)).is_file()}
-    with workspace.catalog.read() as connection:
-        try:
-            known = connection.execute("select path, bytes, mtime_ns, sha256 from source_files").fetchall()
-        except duckdb.CatalogException:
-            known = []
-    remembered = {(path, size, mtime): sha256 for path, size, mtime, sha256 in known}
-    hashes: dict[str, str] = {}
-    fresh: list[str] = []
-    for path, stat in stats.items():
-        sha256 = remembered.get((path, stat.st_size, stat.st_mtime_ns))
-        if sha256 is None:
-            fresh.append(path)
-        else:
-            hashes[path] = sha256
-    pending: list[tuple[str, int, int, str]] = []
-    committed = time.monotonic()
-    with track("hashed pool files", len(fresh)) as advance:
-        for path in fresh:
-            hashes[path] = file_sha256(Path(path))
-            pending.append((path, stats[path].st_size, stats[path].st_mtime_ns, hashes[path]))
-            advance(1)
-            if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
-                _remember(workspace, pending)
-                pending, committed = [], time.monotonic()
-    _remember(workspace, pending)
-    return hashes
-
-
-def _remember(workspace: Workspace, files: Sequence[tuple[str, int, int, str]]) -> None:
-    if not files:
-        return
-    path, size, mtime, sha256 = (list(column) for column in zip(*files, strict=True))
-    table = pa.table({"path": path, "bytes": size, "mtime_ns": mtime, "sha256": sha256})
-    with workspace.catalog.write() as connection:
-        connection.execute(_FILES)
-        connection.register("fresh", table)
-        connection.execute("insert or replace into source_files select * from fresh")
-
-
 def _rows(workspace: Workspace) -> list[_Row] | None:
     """All rows, or None where there has never been a manifest."""
-    with workspace.catalog.read() as connection:
-        try:
-            return [_Row._make(row) for row in connection.execute("select * from manifest").fetchall()]
-        except duckdb.CatalogException:
-            return None
+    rows = workspace.catalog.rows("select * from manifest")
+    return None if rows is None else [_Row._make(row) for row in rows]
 
 
 def _store(workspace: Workspace, rows: Sequence[_Row]) -> None:

@@ -24,21 +24,21 @@ from onaspr_core.compute import Outcome, Preview
 from onaspr_core.contact_sheet import spread
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.metrics import Metric
-from onaspr_core.evaluation.score_table import Score, ScoreTable, format_value, scores_of
+from onaspr_core.evaluation.score_layout import count_of, format_value
+from onaspr_core.evaluation.score_table import Score, ScoreTable, scores_of
 from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
-from onaspr_core.reports.tables import count_of, table_key
+from onaspr_core.reports.variants import title_of
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
-VERSION = 1
+VERSION = 2
 """Part of the figures' keys; raised when the same inputs would be drawn differently."""
 
 COMPARED = ("baseline", "ona_spr")
 PROMPTS_SHOWN = 4
 FRAMES_SHOWN = 8
 COLOURS = {"baseline": "#8a9099", "ona": "#2f7fc4", "spr": "#c47f17", "ona_spr": "#1d8a67"}
-TITLES = {"baseline": "baseline", "ona": "ONA", "spr": "SPR", "ona_spr": "ONA + SPR"}
 _FORMATS = ("png", "svg")
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "onaspr",
@@ -74,9 +74,7 @@ def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
     table = scores_of(workspace, e)
     files: list[ReportFile] = []
     if any(score.difference is not None for score in table.scores):
-        key = content_key(
-            "scores-figure", version=VERSION, library=matplotlib.__version__, table=table_key(table)
-        )
+        key = content_key("scores-figure", version=VERSION, library=matplotlib.__version__, table=table.key)
         files += _in_formats("scores", key, partial(draw_scores, table))
     shown = _shown_videos(workspace, e)
     if shown:
@@ -94,13 +92,18 @@ def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
 
 
 def draw_scores(table: ScoreTable) -> Figure:
-    """One panel per metric: each variant's difference to the baseline with its 95 % interval."""
+    """One panel per metric: each variant's difference to the baseline with its 95 % interval.
+
+    A point is filled where the difference is supported, which that of a set metric never is.
+    """
     metrics = [metric for metric in table.metrics if _compared(table, metric)]
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
-    figure = Figure(figsize=(3.6 * columns, 1.85 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 1.85 * rows + 0.7), layout="constrained")
     title = f"{table.experiment}: difference to the baseline, 95 % intervals"
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", parse_math=False)
+    told = "Filled: a per-prompt metric whose interval leaves out zero. Set metrics are never filled."
+    figure.supxlabel(told, fontsize=7.5, x=0.01, ha="left", color="#5c636e")
     for i, metric in enumerate(metrics):
         _draw_metric(figure.add_subplot(rows, columns, i + 1), table, metric)
     return figure
@@ -142,8 +145,7 @@ def _in_formats(name: str, key: str, draw: Callable[[], Figure]) -> list[ReportF
 
 def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
     scores = _compared(table, metric)
-    percent = metric.key.startswith("right:")
-    scale = 100.0 if percent else 1.0
+    scale = 100.0 if metric.is_accuracy else 1.0
     for place, score in enumerate(reversed(scores)):
         middle = scale * (score.difference or 0.0)
         colour = COLOURS.get(score.variant, "#444444")
@@ -158,12 +160,12 @@ def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
             markerfacecolor=colour if score.supported else "white",
         )
     axes.axvline(0.0, color="#b9bcc2", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(scores)), [TITLES.get(s.variant, s.variant) for s in reversed(scores)])
+    axes.set_yticks(range(len(scores)), [title_of(s.variant) for s in reversed(scores)])
     axes.set_ylim(-0.6, len(scores) - 0.4)
     axes.tick_params(left=False, labelsize=8)
     axes.locator_params(axis="x", nbins=5)
     base = table.get(table.variants[0], metric.key)
-    unit = ", percentage points" if percent else ""
+    unit = ", percentage points" if metric.is_accuracy else ""
     title = f"{metric.title} {metric.arrow}{unit}"
     axes.set_title(title, fontsize=9.5, loc="left", fontweight="bold")
     told = f"baseline {format_value(base)}, " if base else ""
@@ -177,7 +179,7 @@ def _draw_video(line: npt.NDArray[np.object_], variant: str, video: npt.NDArray[
         axes.spines[:].set_visible(False)
         if i < len(video):
             axes.imshow(video[i], interpolation="nearest" if video.shape[1] <= 128 else "antialiased")
-    line[0].set_ylabel(TITLES.get(variant, variant), fontsize=8, color=COLOURS.get(variant, "#444444"))
+    line[0].set_ylabel(title_of(variant), fontsize=8, color=COLOURS.get(variant, "#444444"))
 
 
 def _compared(table: ScoreTable, metric: Metric) -> list[Score]:

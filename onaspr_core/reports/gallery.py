@@ -17,7 +17,7 @@ from onaspr_core import generation
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome
 from onaspr_core.diffusion.semantics import rewritten_step_count
-from onaspr_core.evaluation.metrics import ALL_RIGHT, RIGHT
+from onaspr_core.evaluation.metrics import RIGHT
 from onaspr_core.evaluation.score_table import prompt_scores_of, scores_of
 from onaspr_core.pool.clips import clip_bytes
 from onaspr_core.prompts import Prompt, load_prompts
@@ -34,6 +34,9 @@ from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import Rewrite, rewrites_of
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
+
+VERSION = 1
+"""Part of the page's key; raised when the same view would be written otherwise by the same templates."""
 
 LARGEST_PIXELATED = 128
 """Videos up to this many pixels high are enlarged without smoothing."""
@@ -179,11 +182,9 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
     value = own.get("clipsim", {}).get(prompt.id)
     before = base.get("clipsim", {}).get(prompt.id)
     compared = variant != generation.VARIANTS[0] and value is not None and before is not None
+    found = {name: own.get(f"{RIGHT}{name}", {}).get(prompt.id) for name in prompt.attributes}
     attributes = [
-        (name, prompt.attributes.get(name, ""), by_prompt[prompt.id] > 0.5)
-        for metric, by_prompt in own.items()
-        if metric.startswith(RIGHT) and metric != ALL_RIGHT and prompt.id in by_prompt
-        for name in [metric.removeprefix(RIGHT)]
+        (name, prompt.attributes[name], right > 0.5) for name, right in found.items() if right is not None
     ]
     there = key is not None and key in gathered.existing
     return VideoView(
@@ -192,12 +193,12 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
         reason="" if there else f"materialize {variant}_videos",
         clipsim=value,
         gain=value - before if compared and value is not None and before is not None else None,
-        attributes=sorted(attributes, key=lambda one: list(prompt.attributes).index(one[0])),
+        attributes=attributes,
     )
 
 
 def _page_key(view: GalleryView) -> str:
-    return content_key("gallery-page", templates=template_texts(), view=asdict(view))
+    return content_key("gallery-page", version=VERSION, templates=template_texts(), view=asdict(view))
 
 
 def _page(workspace: Workspace, view: GalleryView, keys: Mapping[str, Mapping[str, str]]) -> bytes:

@@ -14,18 +14,11 @@ import jinja2
 from markupsafe import Markup
 
 from onaspr_core.evaluation.metrics import Metric
-from onaspr_core.evaluation.score_table import Score, ScoreTable, format_difference, format_value
-from onaspr_core.reports.tables import count_of, footnotes
+from onaspr_core.evaluation.score_layout import count_of, footnotes, format_difference, format_value
+from onaspr_core.evaluation.score_table import Score, ScoreTable
+from onaspr_core.reports.variants import VARIANTS, title_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-VARIANTS = {
-    "baseline": ("Baseline", "random noise, original prompt"),
-    "ona": ("ONA", "noise mixed with the neighbour's inverted noise"),
-    "spr": ("SPR", "first steps follow the rewritten prompt"),
-    "ona_spr": ("ONA + SPR", "mixed noise and rewritten prompt"),
-}
-"""Title and one-line meaning of each variant."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class VideoView:
     @property
     def title(self) -> str:
         """The variant's name for people."""
-        return VARIANTS.get(self.variant, (self.variant, ""))[0]
+        return title_of(self.variant)
 
     @property
     def all_right(self) -> bool:
@@ -113,6 +106,7 @@ def render_page(view: GalleryView) -> str:
         rows=[_table_row(view.table, metric) for metric in view.table.metrics],
         notes=footnotes(view.table),
         variants=VARIANTS,
+        title_of=title_of,
         style=Markup((TEMPLATES / "gallery.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "gallery.js").read_text(encoding="utf-8")),
     )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
-from onaspr_core.paths import folder_fingerprint, resolve
+from onaspr_core.paths import folder_fingerprint, is_a_place, resolve
 from onaspr_core.workspace import Workspace
 
 Vectors = npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ class SentenceEmbedder:
         self._workspace = workspace
         model = workspace.settings.embedding.model
         self._path = resolve(model, workspace.settings.base)
-        if Path(self._path).exists() or model.startswith(("package:", "/", ".", "~")):
+        if Path(self._path).exists() or is_a_place(model):
             self.fingerprint = content_key("embedder", files=folder_fingerprint(self._path))
         else:
             self._path = model

@@ -2,10 +2,10 @@
 
 One search serves both: the first reference is the neighbour whose noise is taken, the first k are the
 references that a rewrite is built on. What does not belong here: the arithmetic (`search`), the captions'
-embeddings (`index`), and any use of what was found.
+embeddings (`index`, `versions`), and any use of what was found.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 
@@ -16,10 +16,15 @@ import pyarrow as pa
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
+from onaspr_core.markdown import table
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
+from onaspr_core.retrieval.versions import caption_version
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
+
+LEAST_SEARCHED = 5
+"""So many are found whatever k is: the paper's k, so that a smaller one finds nothing anew."""
 
 PROMPTS_PER_WRITE = 4096
 PROMPTS_SHOWN = 20
@@ -45,44 +50,37 @@ class Reference:
 
 
 def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
-    """Find the k nearest captions of the pool for each prompt, and at least one.
+    """Find the max(k, 5) captions of the pool nearest to each prompt; one search serves every k up to 5.
 
-    Items are prompts. The version is that of what was found: a change of the pool that leaves a prompt's
-    references alone moves nothing downstream.
+    Items are prompts. The version is that of all that was found: a change of the pool that leaves it alone,
+    or of k within what is searched, moves nothing downstream.
 
     Raises:
         UserError: when the prompts or captions have not been materialized, or the pool is empty.
     """
-    from onaspr_core.retrieval.index import caption_version
-
     prompts = load_prompts(workspace, experiment)
     encoder = embedder(workspace)
-    k = max(experiment.references.k, 1)
     pool_version, pairs = caption_version(workspace, experiment.pool, encoder.fingerprint)
-
-    def key(prompt: Prompt) -> str:
-        own = {"experiment": experiment.name, "id": prompt.id, "text": prompt.text}
-        return content_key("neighbours", **own, k=k, pool=pool_version, embedder=encoder.fingerprint)
-
+    keys = _search_keys(experiment, prompts, pool_version, encoder.fingerprint)
     loaded = len(workspace.models.loaded)
     outcome = run_items(
         "neighbours",
         prompts,
-        key=key,
+        key=lambda prompt: keys[prompt.id],
         name=lambda prompt: prompt.id,
-        exists=lambda keys: _finished(workspace, experiment).intersection(keys),
-        open_maker=_maker(workspace, experiment, encoder, k, key),
+        exists=lambda wanted: _finished(workspace, experiment).intersection(wanted),
+        open_maker=_maker(workspace, experiment, encoder, keys),
         batch_size=PROMPTS_PER_WRITE,
     )
-    _forget(workspace, experiment, {prompt.id for prompt in prompts})
-    found = neighbours_of(workspace, experiment)
+    _forget(workspace, experiment, set(keys))
+    found = _found(workspace, experiment, keys)
     similarities = [references[0].similarity for references in found.values()]
     return replace(
         outcome,
         version=version_of(_described(prompt, found[prompt.id]) for prompt in prompts),
         models=workspace.models.loaded[loaded:],
         facts={
-            "references_per_prompt": min(k, pairs),
+            "references_per_prompt": min(max(experiment.references.k, 1), pairs),
             "pool_pairs": pairs,
             "neighbour_similarity_mean": float(np.mean(similarities)),
             "neighbour_similarity_least": min(similarities),
@@ -95,30 +93,58 @@ def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tup
     """Return the references of each prompt by prompt id: best first, ties to the smaller rank in the pool.
 
     There are max(k, 1) of them, fewer only where the whole pool is smaller. Reference 0 is the neighbour.
+    No model is loaded and the caption index is not opened.
 
     Raises:
-        UserError: when a prompt's neighbours have not been materialized.
+        UserError: when neighbours have not been materialized for a prompt's present text, the pool's present
+            captions and clips, the embedding model, and k.
     """
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute(
-                "select prompt_id, pair_id, clip_key, caption, similarity, rank_in_pool from neighbours "
-                "where experiment = ? order by prompt_id, position",
-                [experiment.name],
-            ).fetchall()
-        except duckdb.CatalogException:
-            rows = []
-    found: dict[str, list[Reference]] = {}
-    for prompt_id, *reference in rows:
-        found.setdefault(prompt_id, []).append(Reference(*reference))
     prompts = load_prompts(workspace, experiment)
-    lacking = [prompt.id for prompt in prompts if prompt.id not in found]
+    fingerprint = embedder(workspace).fingerprint
+    pool_version, _ = caption_version(workspace, experiment.pool, fingerprint)
+    found = _found(workspace, experiment, _search_keys(experiment, prompts, pool_version, fingerprint))
+    used = max(experiment.references.k, 1)
+    return {prompt_id: references[:used] for prompt_id, references in found.items()}
+
+
+def _searched(experiment: Experiment) -> int:
+    return max(experiment.references.k, LEAST_SEARCHED)
+
+
+def _search_keys(
+    experiment: Experiment, prompts: Sequence[Prompt], pool_version: str, fingerprint: str
+) -> dict[str, str]:
+    """The content key of each prompt's search, by prompt id."""
+    same = {"k": _searched(experiment), "pool": pool_version, "embedder": fingerprint}
+    return {
+        prompt.id: content_key(
+            "neighbours", experiment=experiment.name, id=prompt.id, text=prompt.text, **same
+        )
+        for prompt in prompts
+    }
+
+
+def _found(
+    workspace: Workspace, experiment: Experiment, keys: Mapping[str, str]
+) -> dict[str, tuple[Reference, ...]]:
+    """All that the searches with these keys found, by prompt id in the order of `keys`."""
+    rows = workspace.catalog.rows(
+        "select prompt_id, key, pair_id, clip_key, caption, similarity, rank_in_pool "
+        "from neighbours join neighbour_searches using (experiment, prompt_id) "
+        "where experiment = ? order by prompt_id, position",
+        [experiment.name],
+    )
+    found: dict[str, list[Reference]] = {}
+    for prompt_id, key, *reference in rows or ():
+        if keys.get(prompt_id) == key:
+            found.setdefault(prompt_id, []).append(Reference(*reference))
+    lacking = [prompt_id for prompt_id in keys if prompt_id not in found]
     if lacking:
         raise UserError(
-            f"experiment {experiment.name}: {len(lacking)} prompts, {lacking[0]} among them, have no "
-            "neighbours yet; materialize neighbours"
+            f"experiment {experiment.name}: {len(lacking)} prompt(s), {lacking[0]} among them, have no "
+            "neighbours for their present text, the pool as it is, and k; materialize neighbours"
         )
-    return {prompt.id: tuple(found[prompt.id]) for prompt in prompts}
+    return {prompt_id: tuple(found[prompt_id]) for prompt_id in keys}
 
 
 def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[str]) -> Vectors:
@@ -136,12 +162,12 @@ def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[
 
 
 def _maker(
-    workspace: Workspace, experiment: Experiment, encoder: TextEmbedder, k: int, key: Callable[[Prompt], str]
+    workspace: Workspace, experiment: Experiment, encoder: TextEmbedder, keys: Mapping[str, str]
 ) -> Callable[[], AbstractContextManager[Callable[[Sequence[Prompt]], Iterable[Failure]]]]:
     def make(batch: Sequence[Prompt]) -> Iterable[Failure]:
         vectors = prompt_vectors(workspace, encoder, [prompt.text for prompt in batch])
-        found = _retrieve(workspace, experiment.pool, encoder.fingerprint, vectors, k)
-        _store(workspace, experiment, [(prompt.id, key(prompt)) for prompt in batch], found)
+        found = _retrieve(workspace, experiment.pool, encoder.fingerprint, vectors, _searched(experiment))
+        _store(workspace, experiment, [(prompt.id, keys[prompt.id]) for prompt in batch], found)
         return ()
 
     return lambda: nullcontext(make)
@@ -183,38 +209,33 @@ def _store(
         connection.execute(_NEIGHBOURS)
         connection.execute(_SEARCHES)
         _delete(connection, experiment, [prompt_id for prompt_id, _ in searches])
-        for table, rows in (("neighbours", references), ("neighbour_searches", finished)):
+        for name, rows in (("neighbours", references), ("neighbour_searches", finished)):
             connection.register("fresh", pa.Table.from_pylist(rows))
-            connection.execute(f"insert into {table} by name select * from fresh")
+            connection.execute(f"insert into {name} by name select * from fresh")
             connection.unregister("fresh")
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, experiment: Experiment, prompt_ids: list[str]) -> None:
-    for table in ("neighbours", "neighbour_searches"):
+    for name in ("neighbours", "neighbour_searches"):
         connection.execute(
-            f"delete from {table} where experiment = ? and list_contains(?, prompt_id)",
+            f"delete from {name} where experiment = ? and list_contains(?, prompt_id)",
             [experiment.name, prompt_ids],
         )
 
 
 def _finished(workspace: Workspace, experiment: Experiment) -> set[str]:
-    with workspace.catalog.read() as connection:
-        try:
-            rows = connection.execute(
-                "select key from neighbour_searches where experiment = ?", [experiment.name]
-            ).fetchall()
-        except duckdb.CatalogException:
-            return set()
-    return {key for (key,) in rows}
+    rows = workspace.catalog.rows(
+        "select key from neighbour_searches where experiment = ?", [experiment.name]
+    )
+    return {key for (key,) in rows or ()}
 
 
 def _forget(workspace: Workspace, experiment: Experiment, kept: set[str]) -> None:
     """Delete the rows of prompts that are gone; opens the catalog for writing only where there are some."""
-    with workspace.catalog.read() as connection:
-        rows = connection.execute(
-            "select prompt_id from neighbour_searches where experiment = ?", [experiment.name]
-        ).fetchall()
-    gone = sorted({prompt_id for (prompt_id,) in rows} - kept)
+    rows = workspace.catalog.rows(
+        "select prompt_id from neighbour_searches where experiment = ?", [experiment.name]
+    )
+    gone = sorted({prompt_id for (prompt_id,) in rows or ()} - kept)
     if gone:
         with workspace.catalog.write() as connection:
             _delete(connection, experiment, gone)
@@ -226,13 +247,7 @@ def _described(prompt: Prompt, references: Sequence[Reference]) -> str:
     return content_key("references", prompt=prompt.id, text=prompt.text, references=listed)
 
 
-def _listing(prompts: Sequence[Prompt], found: dict[str, tuple[Reference, ...]]) -> str:
-    lines = ["| prompt | neighbour | cosine |", "|---|---|---|"]
-    for prompt in prompts[:PROMPTS_SHOWN]:
-        best = found[prompt.id][0]
-        lines.append(f"| {_cell(prompt.text)} | {_cell(best.caption)} | {best.similarity:.3f} |")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _listing(prompts: Sequence[Prompt], found: Mapping[str, Sequence[Reference]]) -> str:
+    best = [(prompt.text, found[prompt.id][0]) for prompt in prompts[:PROMPTS_SHOWN]]
+    rows = [(text, one.caption, f"{one.similarity:.3f}") for text, one in best]
+    return table(("prompt", "neighbour", "cosine"), rows)

@@ -13,7 +13,6 @@ import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from lancedb.index import BTree
 
 from onaspr_core.retrieval.embedder import Vectors
 
@@ -101,33 +100,23 @@ class CaptionIndex:
             table.delete(f"row in ({_quoted(chunk)})")
 
     def tidy(self) -> None:
-        """Index ranks, compact the table, and drop the tables of other embedding models."""
+        """Compact the table, and drop the tables of other embedding models."""
         table = self._table()
         if table is not None:
-            table.create_index("rank", config=BTree(), replace=True)
             table.optimize()
         for name in self._names():
             if name.startswith("captions_") and name != self._name:
                 self._database().drop_table(name)
 
-    def blocks(self, pool: str, largest: int | None = None) -> Iterator[CaptionBlock]:
-        """Yield the rows of a pool up to a rank, with vectors, in blocks that fit in memory."""
+    def blocks(self, pool: str) -> Iterator[CaptionBlock]:
+        """Yield the rows of a pool, with vectors, in blocks that fit in memory."""
         table = self._table()
         if table is None:
             return
-        query = table.search().where(_of_pool(pool, largest)).select([*CaptionRow._fields, "vector"])
+        query = table.search().where(f"pool in ({_quoted([pool])})").select([*CaptionRow._fields, "vector"])
         for batch in query.to_batches(batch_size=ROWS_PER_BLOCK):
             if batch.num_rows:
                 yield CaptionBlock(_caption_rows(batch), _matrix(batch["vector"]))
-
-    def closest(self, vector: Vectors, count: int, pool: str, largest: int | None) -> CaptionBlock:
-        """Return the rows of a pool that LanceDB finds closest to a vector, float32 (d,), best first."""
-        table = self._table()
-        if table is None:
-            return CaptionBlock([], np.zeros((0, len(vector)), np.float32))
-        query = table.search(vector).distance_type("cosine").where(_of_pool(pool, largest), prefilter=True)
-        columns = query.limit(count).select([*CaptionRow._fields, "vector", "_distance"]).to_arrow()
-        return CaptionBlock(_caption_rows(columns), _matrix(columns["vector"]))
 
     def _database(self) -> Any:
         return lancedb.connect(self._path)
@@ -150,10 +139,6 @@ def _matrix(column: Any) -> Vectors:
     return flat.reshape(len(chunk), -1) if len(chunk) else np.zeros((0, 1), np.float32)
 
 
-def _of_pool(pool: str, largest: int | None) -> str:
-    # Pool names are checked by the settings: no quote can stand in one.
-    return f"pool = '{pool}'" + ("" if largest is None else f" and rank <= {largest}")
-
-
-def _quoted(keys: Iterable[str]) -> str:
-    return ", ".join(f"'{key}'" for key in keys)
+def _quoted(texts: Iterable[str]) -> str:
+    """Texts as SQL literals, whatever stands in them."""
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)

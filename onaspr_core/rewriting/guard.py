@@ -7,7 +7,7 @@ original is decided in `stage`.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ Reason = Literal[
 Embed = Callable[[list[str]], np.ndarray]
 """Sentences to unit rows, (n, d) float."""
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raise it with any change of the rules here or in `words`: stored rewrites were judged by the old ones."""
 
 SYNONYM_SIMILARITY = 0.8
@@ -48,7 +48,7 @@ LOSABLE_SHARE = 0.25
 
 _LABEL = re.compile(
     r"^(?:here(?:'s| is| are)|(?:the |a |my )?(?:rewritten|revised|rephrased|new|improved|updated)"
-    r"|output|answer|rewrite|caption|sentence|result|response)\b[^:.!?\n]{0,80}:\s*",
+    r"|output|answer|rewrite|caption|sentence|result|response)\b[^:.!?\n]{0,80}:(?!\d)\s*",
     re.IGNORECASE,
 )
 _POLITENESS = re.compile(
@@ -57,41 +57,41 @@ _POLITENESS = re.compile(
 _WORD_COUNT = re.compile(r"\s*[(\[]\s*\d+\s+words?\s*[)\]]\s*$", re.IGNORECASE)
 _QUOTES = "\"'`*_“”‘’«»"
 
-_ECHOES = (
+
+def _phrases(*patterns: str) -> tuple[re.Pattern[str], ...]:
+    """Patterns of whole words in lower case: "here is" stands in "here is a cat" but not in "there is"."""
+    return tuple(re.compile(rf"\b(?:{pattern})\b") for pattern in patterns)
+
+
+_ECHOES = _phrases(
     "let me give you",
-    "rewrite",
-    "rewritten",
-    "rewriting",
-    "original sentence",
-    "the sentence",
-    "this sentence",
+    "rewrit(?:e|es|ing|ten)",
+    "(?:original|the|this|same) sentence",
+    "sentence patterns?",
     "without changing",
     "the meaning",
     "maximum of",
-    "20 words",
     "imitating",
     "combining",
     "every word",
-    "same sentence",
-    "adjective",
-    "adverb",
-    "sentence pattern",
-    "the example",
-    "examples above",
-    "example above",
-    "here is",
-    "here's",
+    "adjectives?",
+    "adverbs?",
+    "the examples?",
+    "examples? above",
+    "here(?:'s| is| are)",
 )
-_REFUSALS = (
+"""What stands in the instruction, and what a model says before its answer."""
+
+_REFUSALS = _phrases(
     "i'm sorry",
     "i am sorry",
-    "i apologize",
+    "i apologi[sz]e",
     "i cannot",
     "i can't",
-    "i'm unable",
-    "i am unable",
-    "i'm not able",
-    "as an ai",
+    "i(?:'m| am) (?:unable|not able)",
+    "^as an ai",
+    "as an ai,? i",
+    "as an ai assistant",
     "language model",
 )
 _MARKUP = re.compile(r"<[^<>]*>|https?:|www\.|\]\(|[<>{}|\\#]")
@@ -142,13 +142,14 @@ def judge(
 
 
 def _judge_form(text: str, original: str, max_words: int, complete: bool) -> Reason | None:
-    said, asked = f" {text.lower()} ".replace("’", "'"), original.lower()
+    said, asked = (one.lower().replace("’", "'") for one in (text, original))
+    echoes = (*_ECHOES, *_phrases(f"{max_words} words?"))
     rules: tuple[tuple[Reason, bool], ...] = (
         ("empty", not words.tokens(text)),
         ("control_characters", any(_is_control(character) for character in text)),
         ("markup", bool(_MARKUP.search(text))),
-        ("refusal", any(phrase in said and phrase not in asked for phrase in _REFUSALS)),
-        ("echo", any(phrase in said and phrase not in asked for phrase in _ECHOES)),
+        ("refusal", _says_one(_REFUSALS, said, asked)),
+        ("echo", _says_one(echoes, said, asked)),
         ("several_sentences", bool(_NEXT_SENTENCE.search(_ABBREVIATION.sub("", text)))),
         ("too_long", len(text.split()) > max_words),
         ("cut_off", not complete),
@@ -156,6 +157,11 @@ def _judge_form(text: str, original: str, max_words: int, complete: bool) -> Rea
         ("unchanged", not words.added(text, original)),
     )
     return next((reason for reason, broken in rules if broken), None)
+
+
+def _says_one(phrases: Sequence[re.Pattern[str]], said: str, asked: str) -> bool:
+    """Whether the answer has one of the phrases that the original prompt has not."""
+    return any(phrase.search(said) and not phrase.search(asked) for phrase in phrases)
 
 
 def _is_control(character: str) -> bool:

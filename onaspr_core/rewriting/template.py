@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Literal, TypedDict
 
 from onaspr_core.artifacts import content_key
+from onaspr_core.rewriting.server import EMBEDDED_MODEL
+from onaspr_core.settings import RewriterSettings
 
-MAX_WORDS = 20
-"""The limit that the paper's sentence names."""
+MAX_WORDS = RewriterSettings().max_words
+"""The limit that the paper's sentence names, from the one place where the number stands."""
 
 
 class Message(TypedDict):
@@ -24,7 +26,8 @@ class Message(TypedDict):
 class Style:
     """How a kind of model is asked.
 
-    `draws` is how many answers one attempt may take before it counts as failed, `stop` ends an answer.
+    `draws` is how many answers are drawn, until one is good, each time the model is asked; `tokens_per_word`
+    limits their length, and `stop` ends one.
     """
 
     draws: int
@@ -33,11 +36,11 @@ class Style:
 
 
 PLAIN = Style(draws=1, tokens_per_word=8, stop=())
-"""For models that do as they are told: the instruction and nothing else."""
+"""For models that do as they are told: Eq 7's instruction alone, and one answer to it."""
 
 ONE_SHOT = Style(draws=6, tokens_per_word=2, stop=(",", ".", ";", ":", "\n"))
-"""For models that do not: a worked example first, the sentence once more last, only the first clause of the
-answer, and several draws, which are cheap where the prompt is cached and the answer is short."""
+"""For small models: a worked example first, the sentence once more last, only the first clause of an answer,
+and several draws, which are cheap where the prompt is cached and the answer is short."""
 
 WARMTH = 1.2
 """Least temperature of every answer after the first: the first one's mistake would come again without."""
@@ -57,12 +60,10 @@ EXAMPLE_PROMPT = "a cat walks in the kitchen"
 EXAMPLE_ANSWER = "A tiny playful cat walks slowly in the shady kitchen."
 
 _CLOSINGS = {
-    (False, False): "",
-    (False, True): ".\nAnswer with one sentence that keeps every word of: {prompt}",
-    (True, False): ".\n\nSentence: {prompt}\nThe same sentence with more adjectives and adverbs:",
-    (True, True): '.\n\nKeep every word of "{prompt}" and add adjectives and adverbs.',
+    False: ".\n\nSentence: {prompt}\nThe same sentence with more adjectives and adverbs:",
+    True: '.\n\nKeep every word of "{prompt}" and add adjectives and adverbs.',
 }
-"""What follows the instruction, by (one_shot, again)."""
+"""What follows the instruction for a small model, by whether it is asked again."""
 
 
 def instruction(references: Sequence[str], prompt: str, max_words: int = MAX_WORDS) -> str:
@@ -72,7 +73,7 @@ def instruction(references: Sequence[str], prompt: str, max_words: int = MAX_WOR
         references: The captions most similar to the prompt, best first. None at all leaves the examples
             out (Table 2c, k = 0); one says "1 example"; more say their number.
         prompt: The sentence to rewrite.
-        max_words: The longest answer that is asked for; the paper's 20.
+        max_words: The longest answer that is asked for; the paper's number unless given.
 
     Source: section 4.2 of arXiv 2311.00949; PROTOCOL.md settles k = 0 and k = 1.
     """
@@ -90,39 +91,48 @@ def instruction(references: Sequence[str], prompt: str, max_words: int = MAX_WOR
     )
 
 
+def wants_example(settings: RewriterSettings) -> bool:
+    """Say whether the model is asked as small ones are: as `one_shot` says, else the embedded model only.
+
+    The model counts by its name, wherever it is served.
+    """
+    return settings.model == EMBEDDED_MODEL if settings.one_shot is None else settings.one_shot
+
+
 def style(one_shot: bool) -> Style:
-    """Return how a model is asked, by the setting `rewriter.one_shot`."""
+    """Return how a model is asked, by `wants_example`."""
     return ONE_SHOT if one_shot else PLAIN
 
 
 def messages(
     references: Sequence[str], prompt: str, max_words: int, one_shot: bool, again: bool = False
 ) -> list[Message]:
-    """Return the chat that asks for a rewrite.
+    """Return the chat that asks for a rewrite: Eq 7's instruction alone, or with what small models need.
 
     Args:
         references: The captions most similar to the prompt, best first.
         prompt: The sentence to rewrite.
         max_words: The longest answer that is asked for.
-        one_shot: Whether a worked example, with as many references, goes before.
-        again: Whether earlier answers failed the guard, so that the request closes in another way.
+        one_shot: Whether a worked example, with as many references, goes before, and more words follow.
+        again: Whether earlier answers failed the guard, so that a small model is asked in other words.
     """
-    chat: list[Message] = [{"role": "system", "content": SYSTEM}]
-    if one_shot:
-        shown = EXAMPLE_REFERENCES[: len(references)]
-        chat.append({"role": "user", "content": _request(shown, EXAMPLE_PROMPT, max_words, True, again)})
-        chat.append({"role": "assistant", "content": EXAMPLE_ANSWER})
-    chat.append({"role": "user", "content": _request(references, prompt, max_words, one_shot, again)})
-    return chat
+    if not one_shot:
+        return [{"role": "user", "content": instruction(references, prompt, max_words)}]
 
+    def request(shown: Sequence[str], sentence: str) -> str:
+        return instruction(shown, sentence, max_words) + _CLOSINGS[again].format(prompt=sentence)
 
-def _request(references: Sequence[str], prompt: str, max_words: int, one_shot: bool, again: bool) -> str:
-    return instruction(references, prompt, max_words) + _CLOSINGS[one_shot, again].format(prompt=prompt)
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": request(EXAMPLE_REFERENCES[: len(references)], EXAMPLE_PROMPT)},
+        {"role": "assistant", "content": EXAMPLE_ANSWER},
+        {"role": "user", "content": request(references, prompt)},
+    ]
 
 
 def fingerprint(one_shot: bool) -> str:
     """Return the hash of all words and numbers here that a rewrite depends on."""
-    asked = [messages(["A", "B"][:k], "C", 20, one_shot, again) for k in range(3) for again in (False, True)]
+    asked = [messages(["A", "B"][:k], "C", 1, one_shot, again) for k in range(3) for again in (False, True)]
     return content_key(
         "template", asked=asked, example=EXAMPLE_REFERENCES, style=asdict(style(one_shot)), warmth=WARMTH
     )

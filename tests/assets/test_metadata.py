@@ -12,7 +12,7 @@ def test_every_materialization_counts_its_items() -> None:
     outcome = Outcome(
         "v", total=5, computed=2, reused=2, failures=(Failure("a|b", "bad\nfile"),), seconds=3.0
     )
-    shown = metadata_of(outcome, [])
+    shown = metadata_of(outcome)
     assert [shown[f"items_{name}"] for name in ("total", "computed", "reused", "failed")] == [5, 2, 2, 1]
     assert shown["seconds_per_item"] == 1.5
     assert shown["models_loaded"] == "none"
@@ -21,8 +21,10 @@ def test_every_materialization_counts_its_items() -> None:
 
 def test_facts_and_previews_are_shown() -> None:
     facts = {"eta": float("inf"), "backbone": "m", "report_path": "/r/index.html", "reasons": {"empty": 2}}
-    outcome = Outcome("v", 1, 1, 0, facts=facts, preview=Preview(markdown="|a|", png=b"png"))
-    shown = metadata_of(outcome, ["unet"])
+    outcome = Outcome(
+        "v", 1, 1, 0, facts=facts, models=("unet",), preview=Preview(markdown="|a|", png=b"png")
+    )
+    shown = metadata_of(outcome)
     assert shown["eta"] == "inf"
     assert isinstance(shown["report_path"], dg.PathMetadataValue)
     assert shown["reasons"].value == {"empty": 2}
@@ -32,8 +34,8 @@ def test_facts_and_previews_are_shown() -> None:
 
 
 def test_the_summary_says_when_no_model_was_loaded() -> None:
-    assert summary(Outcome("v", 4, 0, 4), []) == "4 items: 0 computed, 4 reused; no model loaded"
-    assert "loaded unet" in summary(Outcome("v", 4, 4, 0), ["unet"])
+    assert summary(Outcome("v", 4, 0, 4)) == "4 items: 0 computed, 4 reused; no model loaded"
+    assert "loaded unet" in summary(Outcome("v", 4, 4, 0, models=("unet",)))
 
 
 def materialize_prompts(file: Path, partition: str) -> dg.ExecuteInProcessResult:

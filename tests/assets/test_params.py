@@ -5,7 +5,8 @@ import dagster as dg
 import pytest
 
 from onaspr_assets.build import build_defs
-from onaspr_assets.params import observations, versions
+from onaspr_assets.params import observations
+from onaspr_core.parameters import versions
 from onaspr_core.settings import load_settings
 
 
@@ -41,6 +42,47 @@ def test_batch_sizes_move_nothing(settings_file: Path) -> None:
     assert moved(settings_file, lambda text: text.replace("gamma = 0.2", add)) == set()
 
 
+def test_the_choice_of_a_pool_moves_alone(settings_file: Path) -> None:
+    settings_file.write_text(
+        settings_file.read_text() + '[pools.q]\nformat = "webvid"\npath = "pool.csv"\nvideos = "."\n'
+    )
+    assert moved(settings_file, lambda text: text.replace('pool = "p"', 'pool = "q"', 1)) == {"source|one"}
+
+
+def test_another_row_in_a_file_moves_the_setting_that_names_it(settings_file: Path) -> None:
+    def add_row(name: str) -> set[str]:
+        before = versions(load_settings(settings_file))
+        with (settings_file.parent / name).open("a") as file:
+            file.write("one more\n")
+        after = versions(load_settings(settings_file))
+        return {where for where in after if before[where] != after[where]}
+
+    assert add_row("prompts.txt") == {"prompts|one", "prompts|two"}
+    assert add_row("pool.csv") == {"pool"}
+    text = settings_file.read_text()
+    settings_file.write_text(text.replace("eta = 1.0", 'eta = 1.0\ninversion.scope = "pool"'))
+    assert add_row("pool.csv") == {"pool", "inversion|two"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["rewriter = { timeout_seconds = 5.0 }", "evaluation.batch_size = 3", "inversion = { batch_size = 4 }"],
+)
+def test_what_changes_no_result_moves_nothing(settings_file: Path, change: str) -> None:
+    assert (
+        moved(settings_file, lambda text: text.replace("gamma = 0.2", f"gamma = 0.2\n{change}", 1)) == set()
+    )
+
+
+def test_the_device_moves_nothing_and_the_precision_moves_the_backbone(settings_file: Path) -> None:
+    path = 'path = "weights"'
+    assert moved(settings_file, lambda text: text.replace(path, f'{path}\ndevice = "cpu"')) == set()
+    assert moved(settings_file, lambda text: text.replace(path, f'{path}\ndtype = "float16"')) == {
+        "backbone|one",
+        "backbone|two",
+    }
+
+
 def test_a_new_experiment_brings_its_own_settings_and_moves_no_other(settings_file: Path) -> None:
     def add(text: str) -> str:
         start = text.index("[experiments.two]")
@@ -58,7 +100,7 @@ def test_observing_adds_experiments_and_reports_only_what_moved(settings_file: P
     instance = dg.DagsterInstance.ephemeral()
     first = run_observe(settings_file, instance)
     assert set(instance.get_dynamic_partitions("experiments")) == {"one", "two"}
-    assert len([e for e in first.all_events if e.is_asset_observation]) == 2 + 2 * 9
+    assert len([e for e in first.all_events if e.is_asset_observation]) == 2 + 2 * 10
     second = run_observe(settings_file, instance)
     assert not [e for e in second.all_events if e.is_asset_observation]
     settings_file.write_text(settings_file.read_text().replace("eta = 0.5", "eta = 0.7"))

@@ -1,8 +1,10 @@
-"""A text-to-video model of a few thousand random weights, in the form that ModelScope has on disk."""
+"""A text-to-video model of a few thousand random weights, as ModelScope lies on disk, and tiny videos."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
@@ -10,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.settings import BackboneSettings, load_settings
+from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -133,3 +136,18 @@ def tiny_workspace(tiny_model: Path, tmp_path: Path) -> Workspace:
     workspace = Workspace(load_settings(tmp_path / "settings.toml"))
     ingest_prompts(workspace, workspace.settings.experiment("tiny"))
     return workspace
+
+
+@pytest.fixture
+def write_video(tmp_path: Path) -> Callable[..., Path]:
+    """Write a video of one grey level per frame, different for each seed."""
+
+    def write(name: str, *, seed: int = 0, frames: int = 7, height: int = 32, width: int = 48) -> Path:
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = ((17 * seed + 20 * np.arange(frames)) % 256).astype(np.uint8)
+        shape = (frames, height, width, 3)
+        path.write_bytes(encode_mp4(np.broadcast_to(levels[:, None, None, None], shape), 8.0))
+        return path
+
+    return write

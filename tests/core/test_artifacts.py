@@ -74,6 +74,23 @@ def test_damaged_bytes_are_found_when_read_and_the_error_says_what_to_do(tmp_pat
         store.read("x", "ef" * 20)
 
 
+def test_two_writers_of_one_item_leave_one_of_them_whole_however_they_interleave(tmp_path: Path) -> None:
+    key = "ab" * 20
+
+    class BetweenPayloadAndRecord(ArtifactStore):
+        """A writer in whose middle another one writes the same item with other bytes."""
+
+        def _put(self, path: str, data: bytes) -> None:
+            super()._put(path, data)
+            if not path.endswith(".record.json"):
+                ArtifactStore(str(tmp_path)).write("x", key, ".bin", b"theirs", {"by": "them"})
+
+    store = BetweenPayloadAndRecord(str(tmp_path))
+    store.write("x", key, ".bin", b"ours", {"by": "us"})
+    assert store.record("x", key)["by"] == "us"
+    assert store.read("x", key) == b"ours"
+
+
 def test_a_memory_filesystem_serves_as_a_store_too() -> None:
     store = ArtifactStore("memory://store-test")
     store.write("x", "aa" * 20, ".bin", b"1", {"n": 1})

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from onaspr_core import generation
 from onaspr_core.backbones.registry import open_backbone
-from onaspr_core.compute import Outcome
 from onaspr_core.diffusion.levels import NoiseLevels
 from onaspr_core.diffusion.noise import mix_noise, random_noise
 from onaspr_core.errors import UserError
 from onaspr_core.generation import KIND, VARIANTS, generate_videos, read_video, video_items
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key
-from onaspr_core.prompts import Prompt
+from onaspr_core.prompts import Prompt, ingest_prompts
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.sampling import sample_latents
@@ -362,22 +361,49 @@ def test_an_unknown_variant_is_told_which_are_known(
         generate_videos(tiny_workspace, experiment, "both")
 
 
-def test_after_a_kill_in_the_middle_the_next_run_makes_only_what_is_missing(
-    tiny_workspace: Workspace, experiment: Experiment, tiny_model: Path
+@pytest.mark.parametrize(("gamma_steps", "said"), [(0, "a red cat"), (4, "a red cat in the sun")])
+def test_at_the_ends_of_gamma_the_latents_are_those_of_one_prompt_bit_for_bit(
+    tiny_workspace: Workspace, gamma_steps: int, said: str
+) -> None:
+    backbone = open_backbone(tiny_workspace, "tiny")
+    noise, prompt, rewritten = random_of("00001")[None], ["a red cat"], ["a red cat in the sun"]
+    hybrid = sample_latents(
+        backbone, noise, prompt, steps=4, guidance=4.0, rewritten=rewritten, rewritten_steps=gamma_steps
+    )
+    assert torch.equal(hybrid, sample_latents(backbone, noise, [said], steps=4, guidance=4.0))
+    half = sample_latents(
+        backbone, noise, prompt, steps=4, guidance=4.0, rewritten=rewritten, rewritten_steps=2
+    )
+    assert not torch.equal(half, hybrid)
+
+
+GENERATE = """
+import sys, torch
+from onaspr_core.generation import generate_videos
+from onaspr_core.settings import load_settings
+from onaspr_core.workspace import Workspace
+
+torch.set_num_threads(1)
+workspace = Workspace(load_settings(sys.argv[1]))
+generate_videos(workspace, workspace.settings.experiment("tiny"), "baseline")
+"""
+
+
+def test_after_a_kill_in_the_middle_the_next_run_makes_what_is_missing_and_ends_byte_for_byte_the_same(
+    tiny_workspace: Workspace, experiment: Experiment
 ) -> None:
     base = tiny_workspace.settings.base
-    settings = base / "settings.toml"
-    settings.write_text(
-        settings.read_text().replace("steps = 4", "steps = 30").replace("batch_size = 2", "batch_size = 1")
-    )
-    code = (
-        "from onaspr_core.generation import generate_videos; from onaspr_core.settings import load_settings; "
-        "from onaspr_core.workspace import Workspace; import torch; torch.set_num_threads(1); "
-        f"w = Workspace(load_settings({str(settings)!r})); "
-        "generate_videos(w, w.settings.experiment('tiny'), 'baseline')"
-    )
-    videos = base / "data" / "store" / "artifacts" / KIND
-    process = subprocess.Popen([sys.executable, "-c", code])
+    text = (base / "settings.toml").read_text()
+    text = text.replace("steps = 4", "steps = 30").replace("batch_size = 2", "batch_size = 1")
+    stores = {}
+    for name in ("killed", "undisturbed"):
+        settings = base / f"{name}.toml"
+        settings.write_text(text + f'[store]\nroot = "{name}"\n')
+        workspace = Workspace(load_settings(settings))
+        ingest_prompts(workspace, workspace.settings.experiment("tiny"))
+        stores[name] = workspace.store
+    videos = base / "killed" / "artifacts" / KIND
+    process = subprocess.Popen([sys.executable, "-c", GENERATE, str(base / "killed.toml")])
     deadline = time.monotonic() + 200
     while len(list(videos.rglob("*.record.json"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline
@@ -386,9 +412,10 @@ def test_after_a_kill_in_the_middle_the_next_run_makes_only_what_is_missing(
     process.wait()
     made = {path: path.stat().st_mtime_ns for path in videos.rglob("*.record.json")}
     assert 2 <= len(made) < 5
-    workspace = Workspace(load_settings(settings))
-    outcome: Outcome = generate_videos(workspace, workspace.settings.experiment("tiny"), "baseline")
-    assert (outcome.reused, outcome.computed) == (len(made), 5 - len(made))
+    for name in stores:
+        subprocess.run([sys.executable, "-c", GENERATE, str(base / f"{name}.toml")], check=True)
     assert {path: path.stat().st_mtime_ns for path in made} == made
-    for item in video_items(workspace, workspace.settings.experiment("tiny"), "baseline"):
-        assert len(read_video(workspace, item.key)) == 3
+    items = video_items(workspace, workspace.settings.experiment("tiny"), "baseline")
+    assert len(items) == 5
+    for item in items:
+        assert stores["killed"].read(KIND, item.key) == stores["undisturbed"].read(KIND, item.key)

@@ -106,6 +106,20 @@ def test_equal_values_have_equal_fingerprints(tmp_path: Path) -> None:
     assert load_settings(write(tmp_path, other)).experiments["e"].fingerprint() != first
 
 
+def test_model_folders_that_are_not_there_are_mistakes_and_hub_ids_are_not(tmp_path: Path) -> None:
+    text = GOOD.replace('path = "weights"', 'path = "./weights"').replace(
+        '= "c"', '= "package:nowhere.sub/c"'
+    )
+    text += '[embedding]\nmodel = "/nowhere/minilm"\n[backbones.hub]\nfamily = "modelscope"\npath = "a/b"\n'
+    told = mistakes(tmp_path, text)
+    assert "backbones.b.path: './weights' does not exist (looked for" in told
+    assert "embedding.model: '/nowhere/minilm' does not exist" in told
+    assert (
+        "experiments.e.evaluation.features.video_classifier: package:nowhere.sub/c: the Python pack" in told
+    )
+    assert "has 3 mistake(s)" in told
+
+
 def test_the_command_names_what_the_file_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path, GOOD)
     assert main(["e", "--settings", str(file)]) == 0

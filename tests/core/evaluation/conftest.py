@@ -98,7 +98,7 @@ videos = "real"
 [backbones.b]
 family = "modelscope"
 path = "weights"
-frames = 4
+frames = {frames}
 height = 16
 width = 16
 [experiments.e]
@@ -108,11 +108,11 @@ prompts = "prompts.jsonl"
 eta = 0.5
 gamma = 0.2
 [experiments.e.evaluation]
-inception_splits = 2
+inception_splits = {splits}
 bootstrap_samples = 50
 batch_size = 4
 [experiments.e.evaluation.features]
-label = "tiny"
+label = "{label}"
 image_classifier = "{models}/image-classifier"
 image_text = "{models}/image-text"
 video_classifier = "{models}/video-classifier"
@@ -131,6 +131,9 @@ class Bench:
     folder: Path
     models: Path
     benchmark: bool = True
+    label: str = "tiny"
+    frames: int = 4
+    splits: int = 2
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -169,7 +172,8 @@ class Bench:
 
     def workspace(self) -> Workspace:
         """Open the folder anew, as another run would."""
-        text = SETTINGS.format(models=self.models) + (BENCHMARK if self.benchmark else "")
+        turned = {"label": self.label, "frames": self.frames, "splits": self.splits}
+        text = SETTINGS.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
         (self.folder / "settings.toml").write_text(text)
         return Workspace(load_settings(self.folder / "settings.toml"))
 

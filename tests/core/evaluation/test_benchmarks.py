@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation import encoding, features
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
+from onaspr_core.evaluation.encoding import video_item
+from onaspr_core.evaluation.extractors import describe
 from onaspr_core.evaluation.features import crop_to_aspect, reference_features
+from onaspr_core.evaluation.frame_sampling import FID_GENERATED
 from onaspr_core.paths import file_sha256
+from onaspr_core.video import read_frames
 
 
 def test_real_videos_are_listed_in_order_with_the_hash_of_their_bytes(bench: Any) -> None:
@@ -70,6 +75,49 @@ def test_features_of_the_real_side_are_made_once_and_then_load_no_model(bench: A
 def test_features_before_ingestion_name_the_remedy(bench: Any) -> None:
     with pytest.raises(UserError, match="materialize benchmark_videos"):
         reference_features(bench.workspace(), bench.experiment())
+
+
+def test_a_file_that_changed_after_ingestion_is_a_failure_and_never_stored_under_the_old_content(
+    bench: Any,
+) -> None:
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    path = bench.folder / "real/d0/r2.mp4"
+    path.write_bytes((bench.folder / "real/d1/r3.mp4").read_bytes())
+    (bench.folder / "real/d0/r4.mp4").unlink()
+    outcome = reference_features(bench.workspace(), bench.experiment())
+    assert [failure.item for failure in outcome.failures] == ["r2", "r4"]
+    assert all("materialize benchmark_videos" in failure.reason for failure in outcome.failures)
+    assert outcome.computed == 3 * 4
+    noted = real_videos(bench.workspace(), bench.experiment())[2].sha256
+    records = (bench.folder / "data/store/artifacts/features").rglob("*.record.json")
+    assert not any(noted in record.read_text() for record in records)
+
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    again = reference_features(bench.workspace(), bench.experiment())
+    assert (again.failures, again.total, again.computed) == ((), 12, 0)
+
+
+def test_a_video_is_read_once_for_all_networks(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    read: list[str] = []
+
+    def counted(path: str, **values: Any) -> Any:
+        read.append(Path(path).stem)
+        return read_frames(path, **values)
+
+    monkeypatch.setattr(features, "read_frames", counted)
+    reference_features(bench.workspace(), bench.experiment())
+    assert sorted(read) == [f"r{i}" for i in range(6)]
+
+
+def test_of_a_video_only_the_frames_that_its_rule_takes_are_kept(models: Path) -> None:
+    network = describe("image classifier", str(models / "image-classifier"), "tiny", Path("/"))
+    video = np.random.default_rng(0).integers(0, 255, (16, 8, 8, 3)).astype(np.uint8)
+    item = video_item("v", "content", network, FID_GENERATED, lambda: video)
+    (found,) = encoding._sampled([item])
+    assert isinstance(found, encoding._Sampled)
+    np.testing.assert_array_equal(found.frames, video[[0, 4, 8, 12, 15]])
+    assert not np.shares_memory(found.frames, video)
 
 
 def test_real_frames_are_cropped_in_the_centre_to_the_generated_shape() -> None:

@@ -20,14 +20,17 @@ from transformers import (
 
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import (
+    SHIPPED,
     FeatureSet,
     Role,
     describe,
     fit_frames,
     grouped_softmax,
+    is_shipped,
     load,
 )
 from onaspr_core.evaluation.preprocessing import read_preprocessing
+from onaspr_core.paths import resolve
 
 FOLDERS: dict[Role, str] = {
     "image classifier": "image-classifier",
@@ -162,6 +165,33 @@ def test_fid_resizes_in_float_and_clip_in_eight_bits(models: Path) -> None:
     steps = in_bytes * 255
     np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
     assert float((in_float - in_bytes).abs().max()) > 1e-4
+
+
+def white_half(size: int) -> npt.NDArray[np.uint8]:
+    frame = np.zeros((1, size, size, 3), np.uint8)
+    frame[:, :, size // 2 :] = 255
+    return frame
+
+
+@pytest.mark.parametrize("size", [8, 40])
+def test_the_float_resize_clips_what_a_bicubic_kernel_overshoots_as_clean_fid_does(
+    models: Path, size: int
+) -> None:
+    frame = white_half(size)
+    channel = Image.fromarray(frame[0, :, :, 0].astype(np.float32))
+    raw = np.asarray(channel.resize((16, 16), Image.Resampling.BICUBIC))
+    assert raw.min() < -1
+    assert raw.max() > 256
+    found = read_preprocessing(models / "image-classifier", "float")(frame)[0, 0] * 0.5 + 0.5
+    np.testing.assert_allclose(found, raw.clip(0, 255) / 255, atol=1e-6)
+
+
+def test_the_miniatures_networks_are_known_by_their_files(models: Path, tmp_path: Path) -> None:
+    for role, shipped in SHIPPED.items():
+        copy = shutil.copytree(resolve(shipped, Path("/")), tmp_path / FOLDERS[role])
+        assert is_shipped(describe(role, shipped, "anything", Path("/")))
+        assert is_shipped(describe(role, str(copy), "anything", Path("/")))
+        assert not is_shipped(describe(role, str(models / FOLDERS[role]), "miniature", Path("/")))
 
 
 def test_the_shorter_edge_and_the_centre_crop_are_clips(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Every frame rule of PROTOCOL's metrics table, short videos included."""
 
+from collections import Counter
+
 import pytest
 
 from onaspr_core.errors import UserError
@@ -19,12 +21,18 @@ from onaspr_core.evaluation.frame_sampling import (
         (FID_GENERATED, 16, (0, 4, 8, 12, 15)),
         (FID_GENERATED, 17, (0, 4, 8, 12, 16)),
         (FID_GENERATED, 40, (0, 4, 8, 12, 16)),
-        (FID_GENERATED, 8, (0, 4, 7, 7, 7)),
+        (FID_GENERATED, 14, (0, 4, 8, 12, 13)),
+        (FID_GENERATED, 13, (0, 3, 6, 9, 12)),
+        (FID_GENERATED, 8, (0, 2, 4, 5, 7)),
+        (FID_GENERATED, 5, (0, 1, 2, 3, 4)),
+        (FID_GENERATED, 4, (0, 1, 2, 2, 3)),
+        (FID_GENERATED, 2, (0, 0, 1, 1, 1)),
         (FID_GENERATED, 1, (0, 0, 0, 0, 0)),
         (FID_REAL, 300, (0, 12, 24, 36, 48)),
         (FID_REAL, 49, (0, 12, 24, 36, 48)),
         (FID_REAL, 48, (0, 12, 24, 36, 47)),
-        (FID_REAL, 20, (0, 12, 19, 19, 19)),
+        (FID_REAL, 37, (0, 9, 18, 27, 36)),
+        (FID_REAL, 20, (0, 5, 10, 14, 19)),
         (ALL_FRAMES, 5, (0, 1, 2, 3, 4)),
         (fvd_real(16), 300, tuple(range(0, 80, 5))),
         (fvd_real(16), 76, tuple(range(0, 80, 5))),
@@ -38,6 +46,24 @@ from onaspr_core.evaluation.frame_sampling import (
 )
 def test_each_rule_takes_these_frames(rule: FrameRule, frames: int, expected: tuple[int, ...]) -> None:
     assert rule.indices(frames) == expected
+
+
+@pytest.mark.parametrize("rule", [FID_GENERATED, FID_REAL])
+def test_no_frame_is_taken_twice_where_there_are_enough_and_as_evenly_as_can_be_where_not(
+    rule: FrameRule,
+) -> None:
+    for frames in range(1, 60):
+        times = Counter(rule.indices(frames))
+        assert sum(times.values()) == 5
+        assert len(times) == min(5, frames), frames
+        assert max(times.values()) - min(times.values()) <= 1
+
+
+def test_frames_that_follow_protocol_are_not_spread() -> None:
+    for frames in (14, 15, 16):
+        assert FID_GENERATED.indices(frames) == (0, 4, 8, 12, frames - 1)
+    assert "repeat" in FID_GENERATED.name
+    assert FrameRule(5, 4, short="spread").name != FID_GENERATED.name
 
 
 def test_rules_have_different_names_and_equal_rules_equal_ones() -> None:

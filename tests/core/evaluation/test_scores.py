@@ -1,5 +1,6 @@
 """Scoring an experiment: what is computed, what is reused, what is counted as missing."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 
 from onaspr_core import generation
 from onaspr_core.compute import Outcome
+from onaspr_core.evaluation import extractors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.clipsim import clipsim
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.frechet import frechet_distance
+from onaspr_core.evaluation.score_layout import footnotes, format_value, markdown_table
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.prompts import ingest_prompts, load_prompts
 from onaspr_core.video import read_frames
@@ -54,8 +57,8 @@ def test_the_numbers_are_those_of_features_taken_by_hand(bench: Any) -> None:
     image, clip, video = (load(one, "cpu") for one in sets)
     table: Any = scores_of(workspace, e)
 
-    ours = np.concatenate([image.features([one[[0, 3, 3, 3, 3]]])[0]["features"] for one in made])
-    theirs = np.concatenate([image.features([one[[0, 11, 11, 11, 11]]])[0]["features"] for one in real])
+    ours = np.concatenate([image.features([one[[0, 1, 2, 2, 3]]])[0]["features"] for one in made])
+    theirs = np.concatenate([image.features([one[[0, 3, 6, 8, 11]]])[0]["features"] for one in real])
     assert table.get("ona", "fid").value == pytest.approx(frechet_distance(ours, theirs), rel=1e-4)
 
     ours = np.stack([video.features([one])[0]["features"] for one in made])
@@ -106,6 +109,14 @@ def test_videos_that_are_equal_are_encoded_once(bench: Any) -> None:
     assert not score.supported
 
 
+def test_only_differences_of_per_prompt_metrics_are_ever_supported(bench: Any) -> None:
+    run(bench)
+    table: Any = scores_of(bench.workspace(), bench.experiment())
+    scores = [replace(score, difference=1.0, low=0.5, high=1.5) for score in table.scores]
+    per_prompt = [score.metric == "clipsim" or score.metric.startswith("right:") for score in scores]
+    assert [score.supported for score in scores] == per_prompt
+
+
 def test_a_missing_and_a_damaged_video_are_counted_and_named_and_the_rest_is_scored(bench: Any) -> None:
     store = bench.workspace().store
     bench.keys["spr", "p1"] = "0" * 40
@@ -147,3 +158,76 @@ def test_prompts_without_attributes_have_no_accuracies(bench: Any) -> None:
     table: Any = scores_of(bench.workspace(), bench.experiment())
     assert not any(metric.key.startswith("right:") for metric in table.metrics)
     assert table.prompts == 2
+
+
+def test_counts_tell_videos_from_the_frames_that_are_compared(bench: Any) -> None:
+    run(bench)
+    table: Any = scores_of(bench.workspace(), bench.experiment())
+    rows = {
+        metric: (s.n, s.rows, s.n_real, s.rows_real) for metric in METRICS for s in [table.get("ona", metric)]
+    }
+    assert rows["fid"] == rows["clip_fid"] == (5, 25, 6, 30)
+    assert rows["fvd"] == (5, 5, 6, 6)
+    assert rows["is"] == rows["clipsim"] == rows["right:all"] == (5, 5, 0, 0)
+    assert "Samples of FID, CLIP-FID: 5 videos × 5 frames, 6 real videos × 5 frames." in footnotes(table)
+
+
+def test_the_inception_score_says_its_splits_and_what_it_is_over(bench: Any) -> None:
+    outcome = run(bench)
+    table: Any = scores_of(bench.workspace(), bench.experiment())
+    assert table.get("ona", "is").splits == 2
+    assert {score.splits for score in table.scores if score.metric != "is"} == {None}
+    told = "IS: over the joint distribution of colour × motion (6 classes); 2 splits, mean ± deviation."
+    assert told in table.notes
+    assert told in outcome.facts["notes"]
+    assert "±" in format_value(table.get("ona", "is"))
+
+
+def test_one_split_has_no_deviation(bench: Any) -> None:
+    bench.splits = 1
+    run(bench)
+    table: Any = scores_of(bench.workspace(), bench.experiment())
+    assert table.get("ona", "is").spread is None
+    assert "±" not in format_value(table.get("ona", "is"))
+    assert any(note.endswith("(6 classes); 1 split, so without a deviation.") for note in table.notes)
+
+
+def test_the_version_follows_all_that_is_published_and_a_new_label_computes_nothing(bench: Any) -> None:
+    first = run(bench)
+    bench.label = "other"
+    second = run(bench, ingest=False)
+    table = scores_of(bench.workspace(), bench.experiment())
+    assert second.computed == 0
+    assert second.version != first.version
+    assert {score.label for score in table.scores} == {"other"}
+    bench.label = "tiny"
+    assert run(bench, ingest=False).version == first.version
+
+
+def test_the_preview_is_the_table_that_reports_write(bench: Any) -> None:
+    outcome = run(bench)
+    assert outcome.preview is not None
+    assert outcome.preview.markdown == markdown_table(scores_of(bench.workspace(), bench.experiment()))
+
+
+def test_what_is_comparable_is_decided_by_the_networks_and_not_by_their_label(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.label = "miniature"
+    run(bench)
+    assert not any("comparable" in note for note in scores_of(bench.workspace(), bench.experiment()).notes)
+    bench.label = "paper"
+    monkeypatch.setitem(extractors.SHIPPED, "video classifier", str(bench.models / "video-classifier"))
+    run(bench, ingest=False)
+    (note,) = [one for one in scores_of(bench.workspace(), bench.experiment()).notes if "comparable" in one]
+    assert "serve as video classifier:" in note
+
+
+def test_scores_kept_with_other_columns_are_replaced(bench: Any) -> None:
+    workspace, e = bench.workspace(), bench.experiment()
+    with workspace.catalog.write() as connection:
+        connection.execute("create table scores (experiment text, position integer, variant text)")
+        connection.execute("insert into scores values ('e', 0, 'ona')")
+    assert scores_of(workspace, e).scores == ()
+    run(bench)
+    assert len(scores_of(bench.workspace(), e).scores) == 32

@@ -45,12 +45,11 @@ def test_the_interval_of_a_mean_is_about_the_normal_one() -> None:
     margin = 1.96 * d.std(ddof=1) / 20
     assert found.estimate == pytest.approx(d.mean())
     assert (found.low, found.high) == pytest.approx((d.mean() - margin, d.mean() + margin), abs=0.02)
-    assert found.excludes_zero
 
 
-def test_no_difference_has_an_interval_of_no_width_that_supports_nothing() -> None:
+def test_no_difference_has_an_interval_of_no_width() -> None:
     found = paired_bootstrap(np.zeros(5), samples=100, seed=0)
-    assert (found.estimate, found.low, found.high, found.excludes_zero) == (0.0, 0.0, 0.0, False)
+    assert (found.estimate, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
 def test_the_sign_flip_test_is_exact_for_few_prompts() -> None:

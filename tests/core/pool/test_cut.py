@@ -2,7 +2,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
+import pytest
 
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all, cut_clip
 from onaspr_core.video import read_frames, square
@@ -54,6 +56,19 @@ def test_a_file_that_changed_or_vanished_since_the_manifest_is_a_passing_reason(
     path.unlink()
     assert "cannot be opened" in cut_clip(job).reason
     assert not cut_clip(job).lasting
+
+
+def test_a_refusal_that_may_pass_is_not_a_lasting_reason(
+    write_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise av.error.PermissionError(13, "Permission denied", "a.mp4")
+
+    job = job_for(write_video("a.mp4"))
+    monkeypatch.setattr(av, "open", refuse)
+    clip = cut_clip(job)
+    assert "Permission denied" in clip.reason
+    assert not clip.lasting
 
 
 def test_a_file_that_ends_its_process_costs_no_other_clip() -> None:

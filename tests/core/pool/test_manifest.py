@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool import manifest
-from onaspr_core.pool.manifest import build_manifest, largest_rank, listed_pairs, pool_pairs, pool_rank
+from onaspr_core.pool import source_files
+from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs, pool_rank
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
@@ -36,8 +36,6 @@ def test_pools_of_different_size_are_nested_and_hold_the_smallest_ranks(open_poo
     pools = {name: [pair.id for pair in listed_pairs(workspace, name)] for name in workspace.settings.pools}
     by_rank = sorted(captions, key=lambda id_: pool_rank(1, id_))
     assert pools == {"ten": by_rank[:10], "fifty": by_rank[:50], "everything": by_rank}
-    assert largest_rank(workspace, "everything", 10) == pool_rank(1, by_rank[9])
-    assert largest_rank(workspace, "ten", 99) == pool_rank(1, by_rank[9])
 
 
 def test_enlarging_a_pool_computes_only_the_added_rows(open_pools: Open, three: dict[str, str]) -> None:
@@ -50,7 +48,7 @@ def test_a_second_run_reads_no_file_and_keeps_the_version(
     open_pools: Open, three: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build_manifest(open_pools(three))
-    monkeypatch.setattr(manifest, "file_sha256", None)
+    monkeypatch.setattr(source_files, "file_sha256", None)
     second = build_manifest(open_pools(three))
     assert (first.computed, second.computed, second.reused) == (3, 0, 3)
     assert second.version == first.version

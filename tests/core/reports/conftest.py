@@ -27,6 +27,9 @@ BASE = Score(
     n=200,
     n_real=120,
     missing=0,
+    rows=1000,
+    rows_real=600,
+    splits=None,
     label="miniature",
     extractor="miniature ResNetForImageClassification",
     fingerprint="abcdef0123456789",
@@ -42,12 +45,14 @@ BASE = Score(
 
 @pytest.fixture
 def table() -> ScoreTable:
-    """Two variants under three metrics: a supported gain, an unsupported one, one with fewer videos."""
+    """Two variants under a set metric, with an unsupported gain, and with a supported one of fewer videos."""
     clip = replace(
         BASE,
         metric="clipsim",
         value=0.28125,
         n_real=0,
+        rows=200,
+        rows_real=0,
         extractor="miniature CLIPModel",
         fingerprint="1234567890",
     )
@@ -64,7 +69,17 @@ def table() -> ScoreTable:
             clip,
             replace(clip, value=0.2843, difference=0.00302, low=-0.0021, high=0.0083, **paired),
             right,
-            replace(right, value=0.975, n=199, missing=1, difference=0.01, low=0.0, high=0.02, **paired),
+            replace(
+                right,
+                value=0.975,
+                n=199,
+                rows=199,
+                missing=1,
+                difference=0.01,
+                low=0.005,
+                high=0.02,
+                **paired,
+            ),
         ),
         ("1 of 400 videos is missing.",),
     )

@@ -18,13 +18,21 @@ def test_the_interval_drawn_is_the_interval_of_the_table(table: ScoreTable) -> N
     assert list(np.asarray(interval.get_xdata())) == [-3.0, -1.25]
     assert list(np.asarray(point.get_xdata())) == [-2.0956]
     assert list(np.asarray(zero.get_xdata())) == [0.0, 0.0]
-    assert list(np.asarray(panels[2].lines[0].get_xdata())) == [0.0, 2.0]
+    assert list(np.asarray(panels[2].lines[0].get_xdata())) == [0.5, 2.0]
 
 
-def test_a_point_is_filled_only_where_the_interval_leaves_out_zero(table: ScoreTable) -> None:
-    fid, clipsim, _ = draw_scores(table).axes
-    assert fid.lines[1].get_markerfacecolor() != "white"
+def test_a_point_is_filled_only_under_a_per_prompt_metric_whose_interval_leaves_out_zero(
+    table: ScoreTable,
+) -> None:
+    fid, clipsim, right = draw_scores(table).axes
+    assert fid.lines[1].get_markerfacecolor() == "white"
     assert clipsim.lines[1].get_markerfacecolor() == "white"
+    assert right.lines[1].get_markerfacecolor() != "white"
+
+
+def test_variants_have_their_names_for_people(table: ScoreTable) -> None:
+    labels = [label.get_text() for label in draw_scores(table).axes[0].get_yticklabels()]
+    assert labels == ["ONA"]
 
 
 def test_equal_inputs_give_equal_bytes(table: ScoreTable) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 from onaspr_core import generation
+from onaspr_core.prompts import ingest_prompts
 from onaspr_core.reports.gallery import write_gallery
 from onaspr_core.workspace import Workspace
 
@@ -95,8 +96,30 @@ def test_a_missing_video_is_shown_as_missing_and_an_old_one_is_removed(reported:
 def test_a_damaged_video_is_a_failure_and_the_page_is_written(reported: Workspace) -> None:
     e = reported.settings.experiment("e")
     key = generation.video_items(reported, e, "spr")[1].key
-    (payload,) = (reported.settings.base / "data" / "store" / "artifacts").rglob(f"{key}.mp4")
+    (payload,) = (reported.settings.base / "data" / "store" / "artifacts").rglob(f"{key}*.mp4")
     payload.write_bytes(b"cut off")
     outcome = write_gallery(reported, e)
     assert [failure.item for failure in outcome.failures] == [f"videos/{key}.mp4"]
     assert written(reported).tags["article"] == 2
+
+
+def test_scores_of_attributes_that_a_prompt_no_longer_has_are_not_shown(reported: Workspace) -> None:
+    e = reported.settings.experiment("e")
+    write_gallery(reported, e)
+    assert "✓ red" in "".join(written(reported).texts)
+    (reported.settings.base / "prompts.jsonl").write_text(
+        '{"id": "p0", "prompt": "a red ball", "size": "big"}\n'
+    )
+    ingest_prompts(reported, e)
+    outcome = write_gallery(reported, e)
+    text = "".join(written(reported).texts)
+    assert outcome.failures == ()
+    assert "✓" not in text
+    assert "0.250" in text
+
+
+def test_a_set_metric_is_called_neither_better_nor_worse(reported: Workspace) -> None:
+    write_gallery(reported, reported.settings.experiment("e"))
+    text = (reported.reports_path / "e" / "index.html").read_text(encoding="utf-8")
+    assert '<span class="difference even">-2.10 [-3.00, -1.25]</span>' in text
+    assert '<span class="difference better">+1.0 pp [+0.5, +2.0] <b>better</b></span>' in text

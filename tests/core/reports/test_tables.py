@@ -6,31 +6,28 @@ from dataclasses import replace
 
 import pytest
 
-from onaspr_core.evaluation.score_table import (
-    ScoreTable,
-    format_difference,
-    format_value,
-    scores_of,
-)
+from onaspr_core.evaluation.score_layout import format_difference, format_value, markdown_table
+from onaspr_core.evaluation.score_table import ScoreTable, scores_of
 from onaspr_core.reports.__main__ import main
-from onaspr_core.reports.tables import csv_table, markdown_table, text_table, write_tables
+from onaspr_core.reports.tables import csv_table, text_table, write_tables
 from onaspr_core.workspace import Workspace
 
 MARKDOWN = """\
 | metric | n | `baseline` | `ona` |
 | :--- | ---: | ---: | ---: |
-| FID ↓ | 200, 120 real | 12.35 | 10.25<br>-2.10 [-3.00, -1.25]* |
+| FID ↓ | 200, 120 real | 12.35 | 10.25<br>-2.10 [-3.00, -1.25] |
 | CLIPSIM ↑ | 200 | 0.2812 | 0.2843<br>+0.0030 [-0.0021, +0.0083] |
-| colour right ↑ | 200 / 199 | 96.5 % | 97.5 %<br>+1.0 pp [+0.0, +2.0] |
+| colour right ↑ | 200 / 199 | 96.5 % | 97.5 %<br>+1.0 pp [+0.5, +2.0]* |
 
 - Features: miniature ResNetForImageClassification (abcdef01) for FID; miniature CLIPModel (12345678) for \
 CLIPSIM; miniature VideoMAE (12345678) for colour right.
-- These features are the miniature's own small networks: the scores compare variants with one another and \
-are not comparable with the paper's or with any other features.
+- Samples of FID: 200 videos × 5 frames, 120 real videos × 5 frames.
 - Intervals of FID: set bootstrap.
 - Intervals of CLIPSIM, colour right: paired bootstrap over prompts, 2000 resamples.
+- FID: a difference is never marked. Its interval comes from resamples of a biased statistic and only shows \
+how far the number spreads.
 - 1 of 400 videos is missing.
-- * the 95 % interval leaves out zero; not corrected for several comparisons.
+- Marked *: the 95 % interval leaves out zero; not corrected for several comparisons.
 """
 
 TEXT = """\
@@ -42,9 +39,9 @@ CLIPSIM ↑                 200    0.2812  0.2843
 colour right ↑      200 / 199    96.5 %  97.5 %
 
 less baseline, 95 %                         ona
-FID ↓                     -2.10 [-3.00, -1.25]*
+FID ↓                      -2.10 [-3.00, -1.25]
 CLIPSIM ↑            +0.0030 [-0.0021, +0.0083]
-colour right ↑             +1.0 pp [+0.0, +2.0]
+colour right ↑            +1.0 pp [+0.5, +2.0]*
 """
 
 
@@ -62,15 +59,25 @@ def test_the_csv_carries_every_field_unrounded(table: ScoreTable) -> None:
     assert len(rows) == 6
     assert (rows[1]["variant"], rows[1]["metric"], float(rows[1]["difference"])) == ("ona", "fid", -2.0956)
     assert (rows[0]["difference"], rows[0]["n_real"], rows[5]["missing"]) == ("", "120", "1")
+    assert (rows[0]["rows"], rows[0]["rows_real"], rows[0]["splits"]) == ("1000", "600", "")
 
 
-def test_only_an_interval_without_zero_is_marked(table: ScoreTable) -> None:
-    assert [score.supported for score in table.scores] == [False, True, False, False, False, False]
+def test_only_a_per_prompt_metrics_interval_without_zero_is_marked(table: ScoreTable) -> None:
+    assert [score.supported for score in table.scores] == [False, False, False, False, False, True]
+    assert markdown_table(table).count("]*") == 1
 
 
-def test_features_that_are_not_the_miniatures_are_not_called_so(table: ScoreTable) -> None:
-    real = replace(table, scores=tuple(replace(score, label="paper") for score in table.scores))
-    assert "not comparable" not in markdown_table(real)
+def test_the_note_on_marks_stands_only_where_set_metrics_are_compared(table: ScoreTable) -> None:
+    per_prompt = replace(table, scores=table.scores[2:])
+    assert "never marked" not in markdown_table(per_prompt)
+    alone = replace(table, scores=tuple(replace(one, difference=None) for one in table.scores))
+    assert "never marked" not in markdown_table(alone)
+
+
+def test_an_empty_table_says_whether_scoring_was_tried(table: ScoreTable) -> None:
+    assert "materialize the asset `scores`" in markdown_table(ScoreTable("e", 0, ()))
+    tried = text_table(ScoreTable("e", 2, (), ("Not computed: ona FID.",)))
+    assert tried == "No score could be computed. Not computed: ona FID.\n"
 
 
 def test_values_and_differences_have_the_same_decimals(table: ScoreTable) -> None:

@@ -1,14 +1,15 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import lancedb
 import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.manifest import listed_pairs
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.index import caption_version, embed_captions, search
+from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.table import CaptionIndex, CaptionRow
+from onaspr_core.retrieval.versions import caption_version
 from onaspr_core.workspace import Workspace
 
 Open = Callable[..., Workspace]
@@ -93,32 +94,15 @@ def test_only_pairs_whose_clip_is_ready_are_in_the_index(open_pools: Open) -> No
     assert {pair_id for _, pair_id in content(workspace)} == set(ANIMALS)
 
 
-def test_a_single_prompt_finds_what_brute_force_finds_for_every_pool_size(open_pools: Open) -> None:
-    words = ["dog", "cat", "bird", "fish", "runs", "sleeps", "sings", "swims", "red", "blue", "big", "small"]
-    random = np.random.default_rng(0)
-    captions = {f"{i}.mp4": " ".join(random.choice(words, 3)) for i in range(120)}
-    workspace = open_pools(captions)
-    embed_captions(workspace)
-    ids = [pair.id for pair in listed_pairs(workspace, "all")]
-    query = embedder(workspace).encode(["big red dog"])[0]
-    vectors = {row.pair_id: np.frombuffer(vector, np.float32) for row, vector in content(workspace).values()}
-    for size in (1, 10, 60, 120, None):
-        scores = {
-            id_: float(vectors[id_].astype(np.float64) @ query.astype(np.float64)) for id_ in ids[:size]
-        }
-        # Ranks ascend in `ids`, and a stable sort leaves ties in that order; equal captions tie often here.
-        expected = sorted(scores, key=lambda id_, scores=scores: -round(scores[id_], 12))[:5]  # type: ignore[misc]
-        found = search(workspace, query, 5, "all", size)
-        assert [row.pair_id for row, _ in found] == expected
-        assert [similarity for _, similarity in found] == pytest.approx([scores[id_] for id_ in expected])
-
-
-def test_ties_that_outnumber_what_was_asked_for_go_to_the_smaller_rank(open_pools: Open) -> None:
-    workspace = open_pools({f"{i}.mp4": "a dog runs" for i in range(60)})
-    embed_captions(workspace)
-    query = embedder(workspace).encode(["dog"])[0]
-    ids = [pair.id for pair in listed_pairs(workspace, "all")]
-    assert [row.pair_id for row, _ in search(workspace, query, 3, "all")] == ids[:3]
+def test_a_quote_in_a_name_is_only_text(tmp_path: Path) -> None:
+    index = CaptionIndex(str(tmp_path), "f")
+    odd, other = "o'clock' or 'a' = 'a", "other"
+    rows = [CaptionRow(f"r-{name}", name, "p", 1, "a dog", f"k-{name}", "c") for name in (odd, other)]
+    index.upsert(rows, np.eye(2, dtype=np.float32))
+    assert [block.rows for block in index.blocks(odd)] == [[rows[0]]]
+    assert set(index.vectors([rows[0].key])) == {rows[0].key}
+    index.delete([rows[0].row])
+    assert index.rows() == [rows[1]]
 
 
 def test_what_is_lacking_is_said(open_pools: Open) -> None:

@@ -22,6 +22,7 @@ Open = Callable[..., Workspace]
 Ask = Callable[..., tuple[Experiment, Outcome]]
 PROMPTS = {"p1": "a dog runs fast", "p2": "a blue bird"}
 POOL = {"a.mp4": "a dog runs", "b.mp4": "a blue bird sings", "c.mp4": "a cat sleeps", "d.mp4": "a dog runs"}
+NEAR = {f"{i}{j}.mp4": text for i, text in enumerate(PROMPTS.values()) for j in range(5)}
 
 
 @pytest.fixture
@@ -139,8 +140,8 @@ print("sentence_transformers" in sys.modules, "torch" in sys.modules)
 
 
 def test_clips_that_no_prompt_uses_come_and_go_without_moving_the_version(open_pools: Open, ask: Ask) -> None:
-    _, before = ask(open_pools(POOL))
-    workspace = open_pools({**POOL, "e.mp4": "a train stops"})
+    _, before = ask(open_pools(NEAR))
+    workspace = open_pools({**NEAR, "z.mp4": "a train stops"})
     _, after = ask(workspace)
     assert after.computed == 2
     assert after.version == before.version
@@ -190,6 +191,21 @@ def test_k_may_be_zero_or_larger_than_the_pool(open_pools: Open, ask: Ask) -> No
         assert {len(references) for references in neighbours_of(workspace, experiment).values()} == {expected}
 
 
+def test_a_change_of_k_up_to_five_searches_nothing_and_moves_nothing(open_pools: Open, ask: Ask) -> None:
+    words = ["red", "big", "old", "wet", "shy", "fat", "sad"]
+    captions = {f"{i}.mp4": f"a {word} dog" for i, word in enumerate(words)}
+    workspace = open_pools(captions)
+    experiment, before = ask(workspace, k=5)
+    five = captions_of(workspace, experiment)["p1"]
+    for k in (0, 1, 2, 3, 4):
+        experiment, outcome = ask(workspace, k=k)
+        assert (outcome.computed, outcome.version) == (0, before.version)
+        assert captions_of(workspace, experiment)["p1"] == five[: max(k, 1)]
+    experiment, outcome = ask(workspace, k=6)
+    assert outcome.computed == 2
+    assert captions_of(workspace, experiment)["p1"][:5] == five
+
+
 def test_experiments_and_pools_do_not_mix(open_pools: Open, ask: Ask) -> None:
     workspace = open_pools(POOL, all=None, one=1)
     large, _ = ask(workspace, k=9, name="large")
@@ -209,5 +225,69 @@ def test_neighbours_that_are_not_made_yet_are_asked_for(open_pools: Open, ask: A
     experiment, _ = ask(workspace)
     (workspace.settings.base / "prompts.csv").write_text("id,prompt\np1,a dog\np9,a fox\n")
     ingest_prompts(workspace, experiment)
-    with pytest.raises(UserError, match="p9 among them"):
+    with pytest.raises(UserError, match=r"p1 among them.*materialize neighbours"):
         neighbours_of(workspace, experiment)
+    (workspace.settings.base / "prompts.csv").write_text(f"id,prompt\np1,{PROMPTS['p1']}\np9,a fox\n")
+    ingest_prompts(workspace, experiment)
+    with pytest.raises(UserError, match=r"1 prompt\(s\), p9 among them"):
+        neighbours_of(workspace, experiment)
+
+
+@pytest.mark.parametrize("changed", ["text", "captions", "clips", "pool", "k", "model"])
+def test_neighbours_of_an_earlier_prompt_pool_k_or_model_are_not_taken_for_the_present_ones(
+    changed: str, open_pools: Open, ask: Ask
+) -> None:
+    workspace = open_pools(POOL, all=None, other=None)
+    experiment, _ = ask(workspace)
+    assert list(neighbours_of(workspace, experiment)) == ["p1", "p2"]
+    base = workspace.settings.base
+    if changed == "text":
+        (base / "prompts.csv").write_text("id,prompt\np1,a cat\np2,a blue bird\n")
+        ingest_prompts(workspace, experiment)
+    elif changed == "captions":
+        workspace = open_pools({**POOL, "c.mp4": "a blue bird"}, all=None, other=None)
+        embed_captions(workspace)
+    elif changed == "clips":
+        workspace = open_pools(POOL, changed=["b.mp4"], all=None, other=None)
+        embed_captions(workspace)
+    elif changed == "pool":
+        # Another pool's version differs even where its rows read the same: they are other rows.
+        experiment = experiment.model_copy(update={"pool": "other"})
+    elif changed == "k":
+        experiment = experiment.model_copy(update={"references": ReferenceSettings(k=6)})
+    else:
+        (base / "model/weights").write_text("other weights")
+        embed_captions(workspace)
+    with pytest.raises(UserError, match=r"(p1|p2) among them.*materialize neighbours"):
+        neighbours_of(workspace, experiment)
+    find_neighbours(workspace, experiment)
+    assert list(neighbours_of(workspace, experiment)) == ["p1", "p2"]
+
+
+def test_reading_neighbours_loads_no_model_and_imports_no_lancedb(
+    open_pools: Open, ask: Ask, tmp_path: Path
+) -> None:
+    workspace = open_pools(POOL)
+    experiment, _ = ask(workspace)
+    (tmp_path / "experiment.json").write_text(experiment.model_dump_json())
+    (tmp_path / "settings.json").write_text(workspace.settings.model_dump_json())
+    read = """
+import sys
+from pathlib import Path
+from onaspr_core.retrieval.neighbours import neighbours_of
+from onaspr_core.settings import Experiment, Settings
+from onaspr_core.workspace import Workspace
+workspace = Workspace(Settings.model_validate_json(Path("settings.json").read_text()))
+experiment = Experiment.model_validate_json(Path("experiment.json").read_text())
+print(len(neighbours_of(workspace, experiment)), workspace.models.loaded)
+print([name for name in ("lancedb", "sentence_transformers", "torch") if name in sys.modules])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", read],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(neighbours.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.split("\n")[:2] == ["2 ()", "[]"], run.stderr

@@ -40,7 +40,7 @@ class Bench:
 
     def experiment(self, k: int = 2, **rewriter: Any) -> Experiment:
         features = FeatureSettings(label="none", image_classifier="", image_text="", video_classifier="")
-        options = {"model": "some-model", "one_shot": False, "timeout_seconds": 5.0, **rewriter}
+        options = {"model": "some-model", "timeout_seconds": 5.0, **rewriter}
         return Experiment(
             name="e",
             pool="none",

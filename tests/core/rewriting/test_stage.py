@@ -9,6 +9,7 @@ from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.rewriting import guard, server, stage, template
 from onaspr_core.rewriting.stage import UNANSWERED_KIND, rewrite_prompts, rewrites_of
+from onaspr_core.settings import RewriterSettings
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.bench import Bench
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
@@ -54,9 +55,7 @@ def test_every_prompt_gets_a_stored_rewrite_with_all_that_it_was_made_from(
     assert said == template.instruction(SURFERS[:2], PROMPTS["p1"])
 
 
-def test_what_fails_the_guard_is_asked_for_once_more_in_another_way(
-    bench: Bench, endpoint: FakeEndpoint
-) -> None:
+def test_what_fails_the_guard_is_asked_for_once_more(bench: Bench, endpoint: FakeEndpoint) -> None:
     surfer = Reply("A surfer rides a big blue wave.")
     endpoint.replies = [surfer, *GOOD]
     outcome = rewrite_prompts(bench.workspace, bench.experiment())
@@ -66,7 +65,52 @@ def test_what_fails_the_guard_is_asked_for_once_more_in_another_way(
     first, second = endpoint.requests[:2]
     assert second["seed"] != first["seed"]
     assert second["temperature"] > first["temperature"] == 0.0
-    assert "keeps every word" in second["messages"][-1]["content"]
+    assert second["messages"] == first["messages"]
+
+
+def test_another_model_at_another_address_gets_the_instruction_alone_word_for_word(
+    bench: Bench, endpoint: FakeEndpoint
+) -> None:
+    endpoint.replies = [Reply("")]
+    rewrite_prompts(bench.workspace, bench.experiment(model="x"))
+    said = (
+        "Let me give you 2 examples: a surfer rides a big wave, surfers at sunset, rewrite the sentence a "
+        "panda is driving a car without changing the meaning of the original sentence to a maximum of 20 "
+        "words, imitating/combining the adjectives, adverbs or sentence patterns from the 2 examples above"
+    )
+    assert [request["messages"] for request in endpoint.requests[:2]] == [
+        [{"role": "user", "content": said}]
+    ] * 2
+    assert len(endpoint.requests) == 2 * len(PROMPTS)
+    assert not any("stop" in request for request in endpoint.requests)
+    assert {request["model"] for request in endpoint.requests} == {"x"}
+
+
+def test_by_default_a_prompt_takes_at_most_twice_six_answers_all_on_record(
+    open_bench: Open, endpoint: FakeEndpoint
+) -> None:
+    bench = open_bench({"p1": PROMPTS["p1"]}, CAPTIONS)
+    default: dict[str, Any] = {"model": RewriterSettings().model}
+    endpoint.replies = [Reply(f"surfer {number}") for number in range(13)]
+    outcome = rewrite_prompts(bench.workspace, bench.experiment(**default))
+    assert len(endpoint.requests) == outcome.facts["answers_drawn"] == 12
+    rewrite = rewrites_of(bench.workspace, bench.experiment(**default))["p1"]
+    assert [one.answer for one in rewrite.attempts] == [f"surfer {number}" for number in range(12)]
+    assert {one.reason for one in rewrite.attempts} == {rewrite.fallback_reason} == {"lost_content"}
+    said = [request["messages"][-1]["content"] for request in endpoint.requests]
+    assert len(set(said[:6])) == len(set(said[6:])) == 1
+    assert said[0] != said[6]
+    assert len({request["seed"] for request in endpoint.requests}) == 12
+
+
+def test_by_default_the_first_answer_that_passes_is_the_last_request(
+    open_bench: Open, endpoint: FakeEndpoint
+) -> None:
+    bench = open_bench({"p1": PROMPTS["p1"]}, CAPTIONS)
+    endpoint.replies = [Reply("a surfer"), GOOD[0]]
+    outcome = rewrite_prompts(bench.workspace, bench.experiment(model=RewriterSettings().model))
+    assert len(endpoint.requests) == outcome.facts["answers_drawn"] == 2
+    assert outcome.facts["fallbacks"] == 0
 
 
 def test_what_fails_twice_keeps_the_original_with_its_reason_on_record_and_counted(
@@ -85,7 +129,7 @@ def test_what_fails_twice_keeps_the_original_with_its_reason_on_record_and_count
     assert [one.reason for one in rewrites["p2"].attempts] == ["too_long", "empty"]
     assert len(rewrites["p2"].attempts[0].answer) == 2000
     assert outcome.preview is not None
-    assert "original kept: lost_content" in outcome.preview.markdown
+    assert "original kept: lost\\_content" in outcome.preview.markdown
 
 
 def test_more_retries_are_a_setting(bench: Bench, endpoint: FakeEndpoint) -> None:
@@ -129,13 +173,22 @@ def test_every_setting_that_a_rewrite_depends_on_moves_its_key(change: dict[str,
     assert stage.rewriter_fingerprint(before, "e") != stage.rewriter_fingerprint(after, "e")
 
 
+def test_what_one_shot_means_where_it_is_left_out_is_what_the_key_holds(bench: Bench) -> None:
+    def key(**rewriter: Any) -> str:
+        return stage.rewriter_fingerprint(bench.experiment(**rewriter).rewriter, "e")
+
+    assert key(model="x") == key(model="x", one_shot=False)
+    embedded = server.EMBEDDED_MODEL
+    assert key(model=embedded) == key(model=embedded, one_shot=True) != key(model=embedded, one_shot=False)
+
+
 def test_the_guards_rules_the_template_and_the_embedder_move_the_key(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = bench.experiment().rewriter
     before = stage.rewriter_fingerprint(settings, "e")
     assert stage.rewriter_fingerprint(settings, "f") != before
-    monkeypatch.setattr(template, "SYSTEM", "another")
+    monkeypatch.setattr(template, "instruction", lambda *_: "another")
     moved = stage.rewriter_fingerprint(settings, "e")
     monkeypatch.setattr(guard, "RULES_VERSION", 99)
     assert len({before, moved, stage.rewriter_fingerprint(settings, "e")}) == 3
@@ -250,7 +303,7 @@ def test_the_embedded_model_rewrites_from_end_to_end_and_is_not_started_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    embedded: dict[str, Any] = {"model": server.EMBEDDED_MODEL, "one_shot": True, "timeout_seconds": 120.0}
+    embedded: dict[str, Any] = {"model": server.EMBEDDED_MODEL, "timeout_seconds": 120.0}
     first = rewrite_prompts(bench.workspace, bench.experiment(**embedded))
     assert counts(first) == (3, 3, 0, 0)
     assert first.models == (server.EMBEDDED_MODEL,)

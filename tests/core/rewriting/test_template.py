@@ -1,6 +1,8 @@
 import pytest
 
 from onaspr_core.rewriting import template
+from onaspr_core.rewriting.server import EMBEDDED_MODEL
+from onaspr_core.settings import RewriterSettings
 
 PAPER_FOR_FIVE = (
     "Let me give you 5 examples: [Ref1], [Ref2], [Ref3], [Ref4], [Ref5], rewrite the sentence "
@@ -47,10 +49,24 @@ def test_braces_in_captions_and_prompts_are_only_text() -> None:
     assert "{a}, %s, rewrite" in chat[-1]["content"]
 
 
-def test_the_plain_chat_is_the_instruction_alone_after_what_is_said_about_data() -> None:
-    chat = template.messages(["[R]"], "X", 20, one_shot=False)
-    assert [message["role"] for message in chat] == ["system", "user"]
-    assert chat[1]["content"] == template.instruction(["[R]"], "X")
+@pytest.mark.parametrize("again", [False, True])
+def test_the_plain_chat_is_the_papers_sentence_alone_however_often_it_is_asked(again: bool) -> None:
+    references = [f"[Ref{number}]" for number in range(1, 6)]
+    chat = template.messages(references, "[Input Text Prompt]", 20, one_shot=False, again=again)
+    assert chat == [{"role": "user", "content": PAPER_FOR_FIVE}]
+
+
+@pytest.mark.parametrize(
+    ("model", "one_shot", "wanted"),
+    [
+        (EMBEDDED_MODEL, None, True), (EMBEDDED_MODEL, True, True), (EMBEDDED_MODEL, False, False),
+        ("x", None, False), ("x", True, True), ("x", False, False),
+    ],
+)  # fmt: skip
+def test_a_worked_example_is_for_the_embedded_model_unless_the_settings_say(
+    model: str, one_shot: bool | None, wanted: bool
+) -> None:
+    assert template.wants_example(RewriterSettings(model=model, one_shot=one_shot)) is wanted
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5, 10])
@@ -63,11 +79,9 @@ def test_the_one_shot_chat_shows_a_worked_example_in_the_same_form(count: int) -
     assert chat[3]["content"].startswith(template.instruction(references, "X"))
 
 
-@pytest.mark.parametrize("one_shot", [False, True])
-def test_a_second_request_closes_in_another_way_after_the_same_instruction(one_shot: bool) -> None:
+def test_a_second_request_to_a_small_model_closes_in_another_way_after_the_same_instruction() -> None:
     first, again = (
-        template.messages([], "X", 20, one_shot=one_shot, again=again)[-1]["content"]
-        for again in (False, True)
+        template.messages([], "X", 20, one_shot=True, again=again)[-1]["content"] for again in (False, True)
     )
     assert first != again
     assert first.startswith(template.instruction([], "X"))

@@ -1,0 +1,142 @@
+"""A score table in words and as Markdown: how numbers, counts and differences are written everywhere.
+
+It lies here, and not in `onaspr_core.reports`, because the scores stage shows the same table in Dagster that
+reports write to files. Other forms (CSV, plain text, figures, the gallery) are the business of reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from onaspr_core.evaluation.metrics import Metric, metric_named
+from onaspr_core.evaluation.score_table import Score, ScoreTable
+from onaspr_core.markdown import cell
+
+MARK = "*"
+
+
+def markdown_table(table: ScoreTable) -> str:
+    """Metrics down, variants across; each cell a value and its difference to the baseline; then the notes."""
+    if not table.scores:
+        return empty_table(table)
+    head = ["metric", "n", *(f"`{variant}`" for variant in table.variants)]
+    lines = [_row(head), _row([":---", "---:", *["---:"] * len(table.variants)])]
+    for metric in table.metrics:
+        cells = [_markdown_cell(table.get(variant, metric.key)) for variant in table.variants]
+        lines.append(_row([cell(f"{metric.title} {metric.arrow}"), count_of(table, metric), *cells]))
+    notes = "\n".join(f"- {note}" for note in notes_of(table))
+    return "\n".join(lines) + f"\n\n{notes}\n"
+
+
+def empty_table(table: ScoreTable) -> str:
+    """What stands in a table's place before the first scoring, and where nothing could be scored."""
+    if not table.notes:
+        return "There are no scores yet; materialize the asset `scores`.\n"
+    return f"No score could be computed. {' '.join(table.notes)}\n"
+
+
+def format_value(score: Score) -> str:
+    """A score as it is printed everywhere: percentages for accuracies, three or more digits otherwise."""
+    if metric_named(score.metric).is_accuracy:
+        return f"{100.0 * score.value:.1f} %"
+    digits = _decimals(abs(score.value))
+    text = f"{score.value:.{digits}f}"
+    return text if score.spread is None else f"{text} ± {score.spread:.{digits}f}"
+
+
+def format_difference(score: Score) -> str:
+    """The difference to the baseline with its interval, such as "+0.012 [+0.004, +0.020]"; may be empty."""
+    if score.difference is None:
+        return ""
+    scale, unit = (100.0, " pp") if metric_named(score.metric).is_accuracy else (1.0, "")
+    bounds = [score.difference, *(b for b in (score.low, score.high) if b is not None)]
+    digits = 1 if unit else _decimals(max(abs(score.value), max(abs(bound) for bound in bounds)))
+    first, *rest = [f"{scale * bound + 0.0:+.{digits}f}" for bound in bounds]
+    return f"{first}{unit} [{', '.join(rest)}]" if rest else f"{first}{unit}"
+
+
+def format_marked(score: Score) -> str:
+    """The difference with `MARK` behind it where it is supported."""
+    text = format_difference(score)
+    return f"{text}{MARK}" if score.supported else text
+
+
+def count_of(table: ScoreTable, metric: Metric) -> str:
+    """How many videos a row's scores are over: "200", "200, 120 real", or one number per variant."""
+    scores = [table.get(variant, metric.key) for variant in table.variants]
+    shown = _numbers(score.n if score else 0 for score in scores)
+    real = next((score.n_real for score in scores if score and score.n_real), 0)
+    return f"{shown}, {real} real" if real else shown
+
+
+def footnotes(table: ScoreTable) -> list[str]:
+    """What must be known beside the numbers: features, counts, intervals, what is missing."""
+    by_extractor: dict[str, list[str]] = {}
+    by_frames: dict[str, list[str]] = {}
+    by_interval: dict[str, list[str]] = {}
+    for metric in table.metrics:
+        scores = [score for score in table.scores if score.metric == metric.key]
+        first = scores[0]
+        by_extractor.setdefault(f"{first.extractor} ({first.fingerprint[:8]})", []).append(metric.title)
+        if (first.rows, first.rows_real) != (first.n, first.n_real):
+            by_frames.setdefault(_frames(scores), []).append(metric.title)
+        for kind in dict.fromkeys(score.interval for score in scores if score.interval):
+            by_interval.setdefault(kind, []).append(metric.title)
+    used = "; ".join(f"{name} for {', '.join(titles)}" for name, titles in by_extractor.items())
+    notes = [f"Features: {used}."]
+    notes += [f"Samples of {', '.join(titles)}: {frames}." for frames, titles in by_frames.items()]
+    notes += [f"Intervals of {', '.join(titles)}: {kind}." for kind, titles in by_interval.items()]
+    return [*notes, *_unmarked(table), *table.notes]
+
+
+def notes_of(table: ScoreTable) -> list[str]:
+    """Footnotes, with what the mark means where it stands in the table."""
+    marked = any(score.supported for score in table.scores)
+    meaning = f"Marked {MARK}: the 95 % interval leaves out zero; not corrected for several comparisons."
+    return [*footnotes(table), *([meaning] if marked else [])]
+
+
+def _unmarked(table: ScoreTable) -> list[str]:
+    """Why differences of set metrics carry no mark, where any is compared at all."""
+    compared = {score.metric for score in table.scores if score.difference is not None}
+    titles = [one.title for one in table.metrics if one.key in compared and not one.per_prompt]
+    if not titles:
+        return []
+    return [
+        f"{', '.join(titles)}: a difference is never marked. Its interval comes from resamples of a biased "
+        "statistic and only shows how far the number spreads."
+    ]
+
+
+def _frames(scores: Sequence[Score]) -> str:
+    """How videos become samples, such as "200 videos × 5 frames, 120 real videos × 5 frames"."""
+    first = scores[0]
+    own = f"{_numbers(score.n for score in scores)} videos × {first.rows // first.n} frames"
+    if not first.n_real:
+        return own
+    return f"{own}, {first.n_real} real videos × {first.rows_real // first.n_real} frames"
+
+
+def _numbers(counts: Iterable[int]) -> str:
+    """One number where all are equal, else each."""
+    shown = [str(count) for count in counts]
+    return shown[0] if len(set(shown)) == 1 else " / ".join(shown)
+
+
+def _decimals(magnitude: float) -> int:
+    """Decimals that show a value of this magnitude with about four digits."""
+    for limit, digits in ((100.0, 1), (10.0, 2), (1.0, 3)):
+        if magnitude >= limit:
+            return digits
+    return 4
+
+
+def _markdown_cell(score: Score | None) -> str:
+    if score is None:
+        return "none"
+    difference = format_marked(score)
+    return format_value(score) + (f"<br>{difference}" if difference else "")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

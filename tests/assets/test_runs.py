@@ -1,0 +1,81 @@
+"""A run that is killed gives back what it held, and a run that is alive is left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from onaspr_assets.runs import end_dead_runs
+
+HOLDS_THE_POOL = """
+import time
+import dagster as dg
+
+@dg.asset(pool="gpu")
+def slow() -> None:
+    print("holding", flush=True)
+    time.sleep(600)
+
+with dg.DagsterInstance.from_config({home!r}) as instance:
+    dg.materialize([slow], instance=instance)
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> dg.DagsterInstance:
+    (tmp_path / "dagster.yaml").write_text((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    return dg.DagsterInstance.from_config(str(tmp_path))
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_THE_POOL.format(home=str(home))], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "holding" in line:
+            return process
+    raise AssertionError("the run ended before it held the pool")
+
+
+def holders(instance: dg.DagsterInstance) -> set[str]:
+    return {str(step.run_id) for step in instance.event_log_storage.get_concurrency_info("gpu").claimed_slots}
+
+
+def test_a_killed_run_is_told_as_failed_and_its_slot_is_free(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    process = start(tmp_path)
+    try:
+        (run,) = instance.get_runs()
+        assert end_dead_runs(instance) == []
+        assert holders(instance) == {run.run_id}
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert holders(instance) == {run.run_id}
+    assert end_dead_runs(instance) == [run.run_id]
+    assert holders(instance) == set()
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+    assert end_dead_runs(instance) == []
+
+
+def test_another_process_with_the_same_number_is_not_taken_for_the_run(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start(tmp_path)
+    try:
+        (run,) = instance.get_runs()
+        now = time.time()
+        monkeypatch.setattr("psutil.Process.create_time", lambda _: now + 3600)
+        assert end_dead_runs(instance) == [run.run_id]
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
