@@ -18,7 +18,7 @@ SHOWN_AS_THEY_ARE = {
 }
 
 
-@dg.logger(description="One line for what a person would say aloud; errors as sentences.")
+@dg.logger(None, description="One line for what a person would say aloud; errors as sentences.")
 def console(_: dg.InitLoggerContext) -> logging.Logger:
     """Return a logger that writes to standard error."""
     handler = logging.StreamHandler(sys.stderr)

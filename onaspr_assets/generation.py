@@ -11,6 +11,7 @@ from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import neighbours, prompts
 from onaspr_assets.rewriting import rewritten_prompts
+from onaspr_core.variants import VARIANTS
 
 ALWAYS = (prompts, param("sampling"), param("backbone"))
 NOISE = (neighbours, inverted_latents, param("eta"))
@@ -26,7 +27,8 @@ DESCRIPTIONS = {
 
 def video_asset(variant: str) -> dg.AssetsDefinition:
     """Return the asset of one variant's videos."""
-    deps = ALWAYS + (NOISE if "ona" in variant else ()) + (REWRITING if "spr" in variant else ())
+    made = VARIANTS[variant]
+    deps = ALWAYS + (NOISE if made.inverted_noise else ()) + (REWRITING if made.rewritten_prompt else ())
 
     @asset(
         name=f"{variant}_videos",
@@ -45,4 +47,4 @@ def video_asset(variant: str) -> dg.AssetsDefinition:
     return videos
 
 
-video_assets = {variant: video_asset(variant) for variant in DESCRIPTIONS}
+video_assets = {variant: video_asset(variant) for variant in VARIANTS}

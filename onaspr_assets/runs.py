@@ -32,6 +32,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 def _alive(last: dg.EventLogEntry) -> bool:
     """Say whether the process that logged an event still runs; a later one may have got its number."""
     pid = last.dagster_event.pid if last.dagster_event else None
+    if pid is None:
+        return True
     try:
         process = psutil.Process(pid)
         started_before = process.create_time() < last.timestamp + SECONDS_OF_DOUBT

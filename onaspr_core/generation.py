@@ -26,6 +26,7 @@ from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import Rewrite, rewrites_of
 from onaspr_core.settings import Experiment
+from onaspr_core.variants import VARIANTS
 from onaspr_core.versions import library_versions
 from onaspr_core.video import Frames, encode_mp4, read_frames
 from onaspr_core.workspace import Workspace
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 KIND = "video"
 VERSION = 1
 """Part of every key; raised when the same inputs would give another video."""
-VARIANTS = ("baseline", "ona", "spr", "ona_spr")
 CRF = 12
 SHOWN = 8
 
@@ -71,8 +71,8 @@ def video_items(workspace: Workspace, e: Experiment, variant: str) -> list[Video
     """
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
-    eta = e.eta if "ona" in variant.split("_") else 0.0
-    m = rewritten_step_count(e.sampling.steps, e.gamma) if "spr" in variant.split("_") else 0
+    eta = e.eta if VARIANTS[variant].inverted_noise else 0.0
+    m = rewritten_step_count(e.sampling.steps, e.gamma) if VARIANTS[variant].rewritten_prompt else 0
     neighbours = neighbours_of(workspace, e) if eta > 0 else {}
     rewrites = rewrites_of(workspace, e) if m > 0 else {}
     settings = workspace.settings
@@ -257,9 +257,9 @@ def _facts(workspace: Workspace, e: Experiment, variant: str, items: Sequence[Vi
         "steps": e.sampling.steps,
         "guidance_scale": e.sampling.guidance_scale,
     }
-    if "ona" in variant.split("_"):
+    if VARIANTS[variant].inverted_noise:
         facts["eta"] = e.eta
-    if "spr" in variant.split("_"):
+    if VARIANTS[variant].rewritten_prompt:
         facts["gamma"] = e.gamma
         facts["rewritten_steps"] = rewritten_step_count(e.sampling.steps, e.gamma)
         facts["prompts_without_rewrite"] = sum(item.rewritten_steps == 0 for item in items)

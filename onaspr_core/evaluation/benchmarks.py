@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import duckdb
-
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.sources import read_source
-from onaspr_core.settings import BenchmarkSettings, Experiment, PoolSettings
+from onaspr_core.settings import BenchmarkSettings, Experiment
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
@@ -95,22 +93,18 @@ def ingest_benchmark(workspace: Workspace, e: Experiment) -> Outcome:
 
 def real_videos(workspace: Workspace, e: Experiment) -> list[RealVideo]:
     """The benchmark's videos in the order of its list, as `ingest_benchmark` found them."""
-    with workspace.catalog.read() as connection:
-        if not has_table(connection, "benchmark_videos"):
-            return []
-        rows = connection.execute(
-            "select id, caption, path, sha256 from benchmark_videos where experiment = ? order by position",
-            [e.name],
-        ).fetchall()
-    return [RealVideo(*row) for row in rows]
+    rows = workspace.catalog.rows(
+        "select id, caption, path, sha256 from benchmark_videos where experiment = ? order by position",
+        [e.name],
+    )
+    return [RealVideo(*row) for row in rows or ()]
 
 
 def _rows(benchmark: BenchmarkSettings, base: Path) -> list[_Row]:
     """The rows of the benchmark's list, read by the same code as a pool's."""
-    source = PoolSettings(format=benchmark.format, path=benchmark.path, videos=benchmark.videos)
     rows = [
         _Row(i, row.id or f"row {i + 1}", row.caption, Path(row.path), row.problem)
-        for i, row in enumerate(read_source(source, base))
+        for i, row in enumerate(read_source(benchmark, base))
     ]
     twice = [one for one, count in Counter(row.id for row in rows).items() if count > 1]
     if not rows or twice:
@@ -150,10 +144,3 @@ def _note(workspace: Workspace, e: Experiment, batch: Sequence[_Row], known: set
             insert = "insert or replace into benchmark_videos values (?, ?, ?, ?, ?, ?, ?)"
             connection.executemany(insert, rows)
         known.update(row.key for row, _ in found)
-
-
-def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether the catalog has a table of that name yet."""
-    query = "select count(*) from information_schema.tables where table_name = ?"
-    found = connection.execute(query, [table]).fetchone()
-    return bool(found and found[0])

@@ -13,7 +13,6 @@ import duckdb
 import pyarrow as pa
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.evaluation.benchmarks import has_table
 from onaspr_core.evaluation.metrics import METRICS, Metric, metric_named
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
@@ -118,14 +117,11 @@ def scores_of(workspace: Workspace, e: Experiment) -> ScoreTable:
 
 def prompt_scores_of(workspace: Workspace, e: Experiment) -> dict[str, dict[str, dict[str, float]]]:
     """Per-prompt values as variant → metric → prompt id → value."""
-    with workspace.catalog.read() as connection:
-        if not has_table(connection, "prompt_scores"):
-            return {}
-        rows = connection.execute(
-            "select variant, metric, prompt, value from prompt_scores where experiment = ?", [e.name]
-        ).fetchall()
+    rows = workspace.catalog.rows(
+        "select variant, metric, prompt, value from prompt_scores where experiment = ?", [e.name]
+    )
     result: dict[str, dict[str, dict[str, float]]] = {}
-    for variant, metric, prompt, value in rows:
+    for variant, metric, prompt, value in rows or ():
         result.setdefault(variant, {}).setdefault(metric, {})[prompt] = value
     return result
 

@@ -33,6 +33,7 @@ from onaspr_core.evaluation.score_table import (
 from onaspr_core.evaluation.scoring import KIND, Measured, ScoreItem, Scorer, Side
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.settings import Experiment
+from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
 
 __all__ = ["Score", "ScoreTable", "prompt_scores_of", "score_experiment", "scores_of"]
@@ -99,7 +100,7 @@ def _material(workspace: Workspace, e: Experiment) -> tuple[_Material, list[Fail
     prompts, sets = load_prompts(workspace, e), feature_sets(workspace, e)
     videos: dict[str, dict[str, Trio]] = {}
     missing: list[Failure] = []
-    for variant in generation.VARIANTS:
+    for variant in VARIANTS:
         wanted = generation.video_items(workspace, e, variant)
         there = workspace.store.existing(generation.KIND, [item.key for item in wanted])
         videos[variant] = {}
@@ -130,10 +131,10 @@ def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
     for metric in metrics:
         network = NETWORKS.index(metric.network)
         real = tuple(trio[network].key for trio in material.real) if metric.needs_real else ()
-        baseline = material.side(generation.VARIANTS[0], network)
-        for variant in generation.VARIANTS:
+        baseline = material.side(BASELINE, network)
+        for variant in VARIANTS:
             own = material.side(variant, network)
-            first = variant == generation.VARIANTS[0]
+            first = variant == BASELINE
             texts = {one: material.texts[one].key for one in own.prompts} if metric.key == "clipsim" else {}
             asked = {one: attributes[one] for one in own.prompts} if metric.is_accuracy else {}
             items.append(
@@ -241,7 +242,7 @@ def _notes(
     elif not material.real:
         yield "The benchmark has no video that could be used; FID, CLIP-FID and FVD are left out."
     if missing:
-        yield f"{len(missing)} of {len(material.prompts) * len(generation.VARIANTS)} videos are missing."
+        yield f"{len(missing)} of {len(material.prompts) * len(VARIANTS)} videos are missing."
     lost = [item.name for item in items if item.key not in existing]
     if lost:
         yield f"Not computed: {', '.join(lost)}."

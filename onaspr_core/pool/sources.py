@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from onaspr_core.errors import UserError
 from onaspr_core.paths import resolve
-from onaspr_core.settings import PoolSettings
 
 WEBVID_COLUMNS = ("videoid", "contentUrl", "duration", "page_dir", "name")
 FOLDER_COLUMNS = ("file", "caption")
@@ -33,8 +33,27 @@ class SourceRow:
     problem: str | None = None
 
 
-def read_source(settings: PoolSettings, base: Path) -> Iterator[SourceRow]:
-    """Yield the rows of a pool's source in the order of the file.
+class CaptionedVideos(Protocol):
+    """What a source is read by: a form, a table and a folder. Pools and benchmarks have all three."""
+
+    @property
+    def format(self) -> str:
+        """A form that `read_source` knows."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where the table of captions lies."""
+        ...
+
+    @property
+    def videos(self) -> str:
+        """Where the videos lie."""
+        ...
+
+
+def read_source(settings: CaptionedVideos, base: Path) -> Iterator[SourceRow]:
+    """Yield the rows of a source in the order of its file.
 
     Args:
         settings: `format` "webvid" is a CSV `videoid,contentUrl,duration,page_dir,name` beside videos at
@@ -47,7 +66,7 @@ def read_source(settings: PoolSettings, base: Path) -> Iterator[SourceRow]:
     """
     table, root = resolve(settings.path, base), resolve(settings.videos, base)
     if "://" in table or "://" in root:
-        raise UserError(f"pool source {table} with videos in {root}: both must lie on a local disk")
+        raise UserError(f"source {table} with videos in {root}: both must lie on a local disk")
     if settings.format == "webvid":
         for number, cells in _table(table, WEBVID_COLUMNS):
             file = f"{cells['page_dir'] or ''}/{cells['videoid'] or ''}.mp4"

@@ -28,8 +28,8 @@ from onaspr_core.evaluation.score_layout import count_of, format_value
 from onaspr_core.evaluation.score_table import Score, ScoreTable, scores_of
 from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
-from onaspr_core.reports.variants import title_of
 from onaspr_core.settings import Experiment
+from onaspr_core.variants import title_of
 from onaspr_core.workspace import Workspace
 
 VERSION = 2

@@ -33,6 +33,7 @@ from onaspr_core.reports.gallery_page import (
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import Rewrite, rewrites_of
 from onaspr_core.settings import Experiment
+from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
 
 VERSION = 1
@@ -88,8 +89,12 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
 
 
 def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]:
-    """The experiment's settings for people, in groups of (name, value)."""
-    backbone, pool = workspace.settings.backbones[e.backbone], workspace.settings.pools[e.pool]
+    """The experiment's settings for people, in groups of (name, value).
+
+    Only what the page's items were made with: gamma as the steps it comes to, and no pool size, because
+    neither moves anything while the items stay.
+    """
+    backbone = workspace.settings.backbones[e.backbone]
     m = rewritten_step_count(e.sampling.steps, e.gamma)
     rewriter = e.rewriter
     return [
@@ -97,7 +102,7 @@ def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]
             "Method",
             [
                 ("eta", f"{e.eta:g}"),
-                ("gamma", f"{e.gamma:g} ({m} of {e.sampling.steps} steps)"),
+                ("rewritten steps (gamma)", f"{m} of {e.sampling.steps}"),
                 ("references", str(e.references.k)),
                 ("fixed-point iterations", str(e.inversion.fixed_point_iterations)),
             ],
@@ -123,7 +128,6 @@ def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]
             "Pool",
             [
                 ("name", e.pool),
-                ("size", "all" if pool.size is None else f"{pool.size:,} at most"),
                 ("embedding", workspace.settings.embedding.model),
             ],
         ),
@@ -150,7 +154,7 @@ def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]
 def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
     keys = {
         variant: {item.prompt.id: item.key for item in generation.video_items(workspace, e, variant)}
-        for variant in generation.VARIANTS
+        for variant in VARIANTS
     }
     wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
     return _Gathered(
@@ -178,10 +182,10 @@ def _prompt_view(prompt: Prompt, gathered: _Gathered) -> PromptView:
 
 def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
     key = gathered.keys[variant].get(prompt.id)
-    own, base = gathered.scores.get(variant, {}), gathered.scores.get(generation.VARIANTS[0], {})
+    own, base = gathered.scores.get(variant, {}), gathered.scores.get(BASELINE, {})
     value = own.get("clipsim", {}).get(prompt.id)
     before = base.get("clipsim", {}).get(prompt.id)
-    compared = variant != generation.VARIANTS[0] and value is not None and before is not None
+    compared = variant != BASELINE and value is not None and before is not None
     found = {name: own.get(f"{RIGHT}{name}", {}).get(prompt.id) for name in prompt.attributes}
     attributes = [
         (name, prompt.attributes[name], right > 0.5) for name, right in found.items() if right is not None
@@ -232,8 +236,8 @@ def _told(value: Any) -> str:
 def _summary(workspace: Workspace, e: Experiment, prompts: int) -> str:
     m = rewritten_step_count(e.sampling.steps, e.gamma)
     return (
-        f"{prompts:,} prompts, each generated {len(generation.VARIANTS)} times from the same random noise. "
-        f"eta {e.eta:g}, gamma {e.gamma:g} ({m} of {e.sampling.steps} steps), "
+        f"{prompts:,} prompts, each generated {len(VARIANTS)} times from the same random noise. "
+        f"eta {e.eta:g}, {m} of {e.sampling.steps} steps rewritten, "
         f"{e.evaluation.features.label} features."
     )
 

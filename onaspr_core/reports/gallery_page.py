@@ -16,7 +16,7 @@ from markupsafe import Markup
 from onaspr_core.evaluation.metrics import Metric
 from onaspr_core.evaluation.score_layout import count_of, footnotes, format_difference, format_value
 from onaspr_core.evaluation.score_table import Score, ScoreTable
-from onaspr_core.reports.variants import VARIANTS, title_of
+from onaspr_core.variants import VARIANTS, title_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 

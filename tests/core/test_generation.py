@@ -20,7 +20,7 @@ from onaspr_core.backbones.registry import open_backbone
 from onaspr_core.diffusion.levels import NoiseLevels
 from onaspr_core.diffusion.noise import mix_noise, random_noise
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, VARIANTS, generate_videos, read_video, video_items
+from onaspr_core.generation import KIND, generate_videos, read_video, video_items
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key
 from onaspr_core.prompts import Prompt, ingest_prompts
@@ -28,6 +28,7 @@ from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.variants import VARIANTS
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
@@ -147,7 +148,7 @@ def test_the_first_latent_is_equation_four_of_the_prompts_own_noise(
     variant: str, eta: float, tiny_workspace: Workspace, experiment: Experiment, recording: RecordingBackbone
 ) -> None:
     generate_videos(tiny_workspace, changed(experiment, eta=eta), variant)
-    weight = eta if "ona" in variant.split("_") else 0.0
+    weight = eta if VARIANTS[variant].inverted_noise else 0.0
     for prompt, text in PROMPTS.items():
         seen = recording.first.get(text, recording.first.get(f"{text} in the sun"))
         expected = mix_noise(random_of(prompt), torch.from_numpy(inverted_of(prompt)).float(), weight)

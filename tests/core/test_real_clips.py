@@ -63,9 +63,7 @@ def test_real_clips_become_inverted_noise_with_the_error_of_the_way_back(workspa
     prompts = ingest_prompts(workspace, experiment)
     find_neighbours(workspace, experiment)
     nearest = {references[0].pair_id for references in neighbours_of(workspace, experiment).values()}
-    assert nearest == {pair.id for pair in pool_pairs(workspace, "real")}, (
-        "all are neighbours"
-    )
+    assert nearest == {pair.id for pair in pool_pairs(workspace, "real")}, "all are neighbours"
     outcome = invert_clips(workspace, experiment)
     assert (outcome.computed, outcome.failures) == (len(nearest), ())
     assert prompts.total >= len(nearest)

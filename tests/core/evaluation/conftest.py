@@ -28,6 +28,7 @@ from transformers import (
 from onaspr_core import generation
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.variants import VARIANTS
 from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
@@ -156,7 +157,7 @@ class Bench:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(encode_mp4(noise_video(100 + i, frames=12, width=24), 8))
         (self.folder / "real.csv").write_text("\n".join(lines) + "\n")
-        for v, variant in enumerate(generation.VARIANTS):
+        for v, variant in enumerate(VARIANTS):
             for i, row in enumerate(rows):
                 self.put(variant, row["id"], noise_video(10 * v + i))
         ingest_prompts(self.workspace(), self.experiment())

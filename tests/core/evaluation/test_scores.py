@@ -17,6 +17,7 @@ from onaspr_core.evaluation.frechet import frechet_distance
 from onaspr_core.evaluation.score_layout import footnotes, format_value, markdown_table
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.prompts import ingest_prompts, load_prompts
+from onaspr_core.variants import VARIANTS
 from onaspr_core.video import read_frames
 
 METRICS = ["fid", "clip_fid", "clipsim", "fvd", "is", "right:colour", "right:motion", "right:all"]
@@ -33,7 +34,7 @@ def test_every_variant_has_every_metric_with_its_n_and_features(bench: Any) -> N
     table: Any = scores_of(bench.workspace(), bench.experiment())
     assert outcome.failures == ()
     assert [metric.key for metric in table.metrics] == METRICS
-    assert table.variants == generation.VARIANTS
+    assert table.variants == tuple(VARIANTS)
     assert len(table.scores) == 32
     for score in table.scores:
         assert (score.n, score.missing, score.label) == (5, 0, "tiny")

@@ -16,6 +16,7 @@ from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stage import Rewrite
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.variants import VARIANTS
 from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
@@ -129,7 +130,7 @@ def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable)
     workspace = Workspace(load_settings(tmp_path / "settings.toml"))
     e = workspace.settings.experiment("e")
     ingest_prompts(workspace, e)
-    for v, variant in enumerate(generation.VARIANTS):
+    for v, variant in enumerate(VARIANTS):
         for i in range(2):
             data = encode_mp4(still(10 * v + i), 8)
             workspace.store.write(
@@ -137,7 +138,7 @@ def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable)
             )
     per_prompt = [
         (variant, metric, "p0", value)
-        for variant in generation.VARIANTS
+        for variant in VARIANTS
         for metric, value in (("clipsim", 0.25), ("right:colour", 1.0))
     ]
     keep_scores(workspace, replace(table, experiment="e"), per_prompt)
@@ -164,7 +165,7 @@ def rewrite(text: str, reason: str | None) -> Rewrite:
 
 def key_of(variant: str, prompt: int) -> str:
     """A key for a video that nobody generated."""
-    return f"{generation.VARIANTS.index(variant)}{prompt}" + "a" * 38
+    return f"{list(VARIANTS).index(variant)}{prompt}" + "a" * 38
 
 
 def still(seed: int) -> npt.NDArray[np.uint8]:

@@ -39,8 +39,7 @@ prompts = "world/prompts.jsonl"
 prompt_limit = 4
 eta = 0.5
 gamma = 0.5
-sampling = {{ steps = 4, guidance_scale = 4.0, batch_size = 4 }}
-inversion = {{ batch_size = 4 }}
+sampling = {{ steps = 4, guidance_scale = 2.0 }}
 [experiments.miniature.evaluation]
 benchmark = {{ path = "world/benchmark.csv", videos = "world/videos", fvd_stride = 8 }}
 inception_splits = 2
@@ -75,12 +74,12 @@ class Project:
         )
 
     def observe(self) -> subprocess.CompletedProcess[str]:
-        return self.run("dagster", "job", "execute", "-f", "definitions.py", "-j", "observe_settings")
+        return self.run("dagster", "job", "execute", "-f", "definitions.py", "-j", "observe_settings", "-c", "console.yaml")
 
     def materialize(self, select: str = "*") -> subprocess.CompletedProcess[str]:
         return self.run(
             *("dagster", "asset", "materialize", "-f", "definitions.py"),
-            *("--select", select, "--partition", "miniature"),
+            *("--select", select, "--partition", "miniature", "-c", "console.yaml"),
         )
 
     def metadata(self) -> dict[str, dict[str, object]]:
