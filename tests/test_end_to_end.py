@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,7 +75,17 @@ class Project:
         )
 
     def observe(self) -> subprocess.CompletedProcess[str]:
-        return self.run("dagster", "job", "execute", "-f", "definitions.py", "-j", "observe_settings", "-c", "console.yaml")
+        return self.run(
+            "dagster",
+            "job",
+            "execute",
+            "-f",
+            "definitions.py",
+            "-j",
+            "observe_settings",
+            "-c",
+            "console.yaml",
+        )
 
     def materialize(self, select: str = "*") -> subprocess.CompletedProcess[str]:
         return self.run(
@@ -134,7 +145,9 @@ def test_the_first_run_makes_every_asset_and_the_report_shows_it(project: Projec
     prompts = [json.loads(line) for line in (project.folder / "world/prompts.jsonl").read_text().splitlines()]
     for prompt in prompts[:4]:
         assert prompt["prompt"] in text
-    assert len(list(page.parent.rglob("*.mp4"))) >= 4 * 4 + 1
+    assert text.count("<video") == 4 * (4 + 1), "four variants and the neighbour of each prompt"
+    files = {path.relative_to(page.parent).as_posix() for path in page.parent.rglob("*.mp4")}
+    assert files == set(re.findall(r'src="([^"]+\.mp4)', text)), "each video is there, and no other"
 
 
 @pytest.mark.timeout(600)
@@ -152,8 +165,11 @@ def test_another_eta_makes_the_videos_of_two_variants_again_and_nothing_before_t
     project.settings.write_text(SETTINGS.replace("eta = 0.5", "eta = 1.0"))
     for finished in (project.observe(), project.materialize()):
         assert finished.returncode == 0, finished.stderr[-4000:]
-    computed = {name: metadata["items_computed"] for name, metadata in project.metadata().items()}
-    assert computed["ona_videos"] == computed["ona_spr_videos"] == 4
+    shown = project.metadata()
+    computed = {name: metadata["items_computed"] for name, metadata in shown.items()}
+    assert computed["ona_videos"] == 4
+    # A prompt that kept its own words has one video with and without SPR.
+    assert computed["ona_spr_videos"] == 4 - shown["ona_spr_videos"]["prompts_without_rewrite"] > 0  # type: ignore[operator]
     untouched = ("pool_clips", "caption_embeddings", "neighbours", "inverted_latents", "rewritten_prompts")
     for name in (*untouched, "baseline_videos", "spr_videos", "reference_features"):
         assert computed[name] == 0, name
