@@ -1,12 +1,13 @@
 """The graph, put together in one place; production and tests call the same function."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from onaspr_assets import console, evaluation, generation, noise, params, pool, reports, retrieval, rewriting
+from onaspr_assets import console, evaluation, generation, noise, params, pool, reports, retrieval, rewriting, sensors
+from onaspr_assets.automation import ancestors_of, recompute_what_changed
 from onaspr_assets.resources import WorkspaceResource
 
 ASSETS = (
@@ -27,6 +28,16 @@ ASSETS = (
 )
 
 
+def automated(assets: Sequence[dg.AssetsDefinition]) -> Sequence[dg.AssetsDefinition]:
+    """Return the assets, each with the condition under which Dagster asks for it by itself."""
+    ancestors = ancestors_of(spec for asset in assets for spec in asset.specs)
+
+    def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(automation_condition=recompute_what_changed(ancestors[spec.key]))
+
+    return list(dg.map_asset_specs(with_condition, assets))
+
+
 def build_defs(
     settings_path: str | Path = "settings.toml", resources: Mapping[str, Any] | None = None
 ) -> dg.Definitions:
@@ -37,8 +48,9 @@ def build_defs(
         resources: Replacements for resources by name; tests hand in fakes.
     """
     return dg.Definitions(
-        assets=[*params.param_specs(), *ASSETS],
+        assets=[*params.param_assets(), *automated(ASSETS)],
         jobs=[params.observe_settings],
+        sensors=[sensors.settings_sensor, sensors.automation_sensor()],
         resources={
             "workspace": WorkspaceResource(settings_path=str(settings_path)),
             **(resources or {}),

@@ -5,6 +5,7 @@ it as a dependency; nothing else hears of it. Observing launches no work.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -28,18 +29,34 @@ def param(name: str) -> dg.AssetKey:
     return dg.AssetKey([GROUP, name])
 
 
-def param_specs() -> list[dg.AssetSpec]:
-    """Return the settings as external assets."""
-    shared = [
-        dg.AssetSpec(param(name), description=text, group_name=GROUP, kinds={"toml"})
-        for name, (text, _) in SHARED.items()
-    ]
-    return shared + [
-        dg.AssetSpec(
-            param(name), description=text, group_name=GROUP, kinds={"toml"}, partitions_def=experiments
-        )
-        for name, (text, _) in PER_EXPERIMENT.items()
-    ]
+def param_keys() -> list[dg.AssetKey]:
+    """Return the asset keys of all settings."""
+    return [param(name) for name in (*SHARED, *PER_EXPERIMENT)]
+
+
+def param_assets() -> list[Any]:
+    """Return the settings as observable assets; each has its own button in the UI."""
+    return [_observable(name, text) for name, (text, _) in (*SHARED.items(), *PER_EXPERIMENT.items())]
+
+
+def _observable(name: str, text: str) -> Any:
+    @dg.observable_source_asset(
+        name=name,
+        key_prefix=[GROUP],
+        group_name=GROUP,
+        description=text,
+        tags={"dagster/kind/toml": ""},
+        partitions_def=experiments if name in PER_EXPERIMENT else None,
+    )
+    def observe(workspace: WorkspaceResource) -> dg.DataVersion | dg.DataVersionsByPartition:
+        with told_to_people():
+            settings = workspace.settings()
+            current = versions(settings)
+        if name in SHARED:
+            return dg.DataVersion(current[name])
+        return dg.DataVersionsByPartition({e: current[f"{name}|{e}"] for e in settings.experiments})
+
+    return observe
 
 
 def observations(current: Mapping[str, str], seen: Mapping[str, str]) -> Iterator[dg.AssetObservation]:

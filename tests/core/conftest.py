@@ -2,20 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.settings import BackboneSettings, load_settings
 from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
+from tests.tiny_models import save_tiny_text_to_video
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SETTINGS = """
 [pools.pool]
 format = "webvid"
@@ -46,65 +42,6 @@ image_classifier = "none"
 image_text = "none"
 video_classifier = "none"
 """
-
-
-def _randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Give every weight a value: layers that start at zero would hide mistakes."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return model
-
-
-def save_tiny_text_to_video(folder: Path, prediction_type: str = "epsilon") -> Path:
-    """Save unet, vae, text encoder, tokenizer and scheduler; 16 × 16 pixels become 4 × 4 latents."""
-    torch.manual_seed(0)
-    unet: Any = UNet3DConditionModel(
-        sample_size=4,
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        cross_attention_dim=16,
-        attention_head_dim=2,
-    )
-    vae: Any = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 8, 8),
-        norm_num_groups=4,
-    )
-    text = CLIPTextConfig(
-        vocab_size=54,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=12,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    scheduler: Any = DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        clip_sample=False,
-        prediction_type=prediction_type,
-    )
-    words = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
-    tokenizer = CLIPTokenizer(
-        vocab={word: index for index, word in enumerate(words)}, merges=[], model_max_length=12
-    )
-    components = {"unet": unet, "vae": vae, "text_encoder": CLIPTextModel(text)}
-    for seed, (name, model) in enumerate(components.items()):
-        _randomise(model, seed).save_pretrained(folder / name)  # type: ignore[operator]
-    scheduler.save_pretrained(folder / "scheduler")
-    tokenizer.save_pretrained(folder / "tokenizer")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,51 @@
+"""What looks by itself: the settings sensor, and the sensor that evaluates the automation condition.
+
+Neither makes anything. The first says what moved, the second asks for what that concerns.
+"""
+
+import dagster as dg
+
+from onaspr_assets.params import observations, last_seen
+from onaspr_assets.partitions import EXPERIMENTS, experiments
+from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.runs import end_dead_runs
+from onaspr_core.parameters import versions
+
+SECONDS_BETWEEN_LOOKS = 15
+SECONDS_BETWEEN_EVALUATIONS = 10
+
+
+@dg.sensor(
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Reads settings.toml and the files it names, and observes what moved. Launches no run.",
+)
+def settings_sensor(
+    context: dg.SensorEvaluationContext, workspace: WorkspaceResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Report what moved; a file with mistakes fails the tick, with all of them, and changes nothing."""
+    settings = workspace.settings()
+    end_dead_runs(context.instance)
+    current = versions(settings)
+    moved = list(observations(current, last_seen(context.instance, current)))
+    present = set(context.instance.get_dynamic_partitions(EXPERIMENTS))
+    named = set(settings.experiments)
+    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
+    if named - present:
+        requests.append(experiments.build_add_request(sorted(named - present)))
+    if present - named:
+        requests.append(experiments.build_delete_request(sorted(present - named)))
+    if not moved and not requests:
+        return dg.SkipReason(f"{len(current)} settings read, none moved")
+    return dg.SensorResult(asset_events=moved, dynamic_partitions_requests=requests)
+
+
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor that evaluates the condition of every asset."""
+    return dg.AutomationConditionSensorDefinition(
+        "recompute_what_changed",
+        target=dg.AssetSelection.all(),
+        minimum_interval_seconds=SECONDS_BETWEEN_EVALUATIONS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for every asset that has a reason to be made again, once everything upstream rests.",
+    )

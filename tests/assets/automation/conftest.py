@@ -1,0 +1,55 @@
+"""The small project with its models: real ones of random weights, and stand-ins for the language models."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onaspr_core.pool import clips
+from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
+from onaspr_core.retrieval.embedder import SentenceEmbedder
+from onaspr_core.rewriting import client
+from onaspr_core.rewriting.client import Answer
+from tests.assets.automation.platform import Platform
+from tests.core.rewriting.bench import BagOfWords
+from tests.tiny_models import save_tiny_judges, save_tiny_text_to_video
+
+
+class Enricher:
+    """A language model that adds a word to the sentence it is asked to rewrite."""
+
+    def answer(self, messages: Sequence[dict[str, str]], **_: object) -> Answer:
+        asked = messages[-1]["content"]
+        sentence = asked.split("rewrite the sentence ")[1].split(" without changing")[0]
+        return Answer(f"{sentence.capitalize()} quietly.")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text-to-video model and the three judges."""
+    root = tmp_path_factory.mktemp("platform-models")
+    save_tiny_text_to_video(root / "text-to-video")
+    return save_tiny_judges(root)
+
+
+@pytest.fixture
+def platform(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """The project before anything was made."""
+
+    @contextmanager
+    def enricher(_: object) -> Iterator[Enricher]:
+        yield Enricher()
+
+    def cut_here(jobs: Sequence[CutJob], _: int) -> Iterator[CutClip]:
+        return map(cut_clip, jobs)
+
+    def encode(_: Any, texts: Sequence[str]) -> Any:
+        return BagOfWords().encode(texts).astype("float32")
+
+    monkeypatch.setattr(client, "open_language_model", enricher)
+    monkeypatch.setattr(clips, "cut_all", cut_here)
+    monkeypatch.setattr(SentenceEmbedder, "encode", encode)
+    (tmp_path / "models").symlink_to(models)
+    return Platform(tmp_path)

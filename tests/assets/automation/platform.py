@@ -1,0 +1,194 @@
+"""A small project whose daemon is played by hand: look at the settings, evaluate, run, until nothing is asked."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+
+from onaspr_assets.build import build_defs
+from onaspr_assets.sensors import settings_sensor
+from onaspr_core.video import encode_mp4
+
+SETTINGS = """
+[store]
+root = "store"
+[embedding]
+model = "stand-in/embedder"
+[pools.clips]
+format = "folder"
+path = "captions.csv"
+videos = "videos"
+clip = { resolution = 16, frame_stride = 2, max_frames = 3 }
+[backbones.tiny]
+family = "modelscope"
+path = "MODELS/text-to-video"
+frames = 3
+height = 16
+width = 16
+device = "cpu"
+[experiments.one]
+pool = "clips"
+backbone = "tiny"
+prompts = "prompts.txt"
+eta = 0.5
+gamma = 0.5
+references.k = 2
+rewriter.model = "stand-in"
+sampling = { steps = 4, guidance_scale = 2.0 }
+[experiments.one.evaluation]
+inception_splits = 1
+bootstrap_samples = 20
+benchmark = { path = "benchmark.csv", videos = "real" }
+[experiments.one.evaluation.features]
+label = "tiny"
+image_classifier = "MODELS/image-classifier"
+image_text = "MODELS/image-text"
+video_classifier = "MODELS/video-classifier"
+"""
+
+CAPTIONS = {
+    "cat": "a red cat sleeps on a chair",
+    "dog": "two dogs run over the sand",
+    "sea": "the sea at night with a ship",
+    "car": "an old car drives through the rain",
+}
+PROMPTS = ("a red cat sleeps", "two dogs run", "the sea at night")
+UNUSED = "car"
+"""The clip that is the neighbour or a reference of no prompt."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one asset did in one run."""
+
+    asset: str
+    partition: str | None
+    total: int
+    computed: int
+
+
+@dataclass
+class Platform:
+    """The project's folder, an ephemeral instance, and the cursor of the automation."""
+
+    folder: Path
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    cursor: object = None
+    settings: str = ""
+    captions: dict[str, str] = field(default_factory=lambda: dict(CAPTIONS))
+
+    def __post_init__(self) -> None:
+        self.write_captions()
+        for seed, name in enumerate(CAPTIONS):
+            self.write_video(self.folder / "videos" / f"{name}.mp4", seed)
+        for seed in range(3):
+            self.write_video(self.folder / "real" / "d" / f"r{seed}.mp4", 50 + seed, frames=20)
+        rows = [f"r{seed},,1,d,real {seed}" for seed in range(3)]
+        (self.folder / "benchmark.csv").write_text(
+            "\n".join(["videoid,contentUrl,duration,page_dir,name", *rows]) + "\n"
+        )
+        (self.folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+        self.save(SETTINGS.replace("MODELS", str(self.folder / "models")))
+        self.defs = build_defs(self.folder / "settings.toml")
+
+    def save(self, settings: str) -> None:
+        """Save the settings file."""
+        self.settings = settings
+        (self.folder / "settings.toml").write_text(settings)
+
+    def edit(self, old: str, new: str) -> None:
+        """Replace a text in the settings file that must be there."""
+        assert old in self.settings, old
+        self.save(self.settings.replace(old, new))
+
+    def write_captions(self, **changes: str | None) -> None:
+        """Write the pool's list with some captions changed, added, or (None) left out."""
+        for name, caption in changes.items():
+            if caption is None:
+                del self.captions[name]
+            else:
+                self.captions[name] = caption
+        lines = [f'{name}.mp4,"{caption}"' for name, caption in self.captions.items()]
+        (self.folder / "captions.csv").write_text("\n".join(["file,caption", *lines]) + "\n")
+
+    @staticmethod
+    def write_video(path: Path, seed: int, frames: int = 7) -> None:
+        """Write a video of smooth noise."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = np.random.default_rng(seed).integers(0, 256, (frames, 4, 4, 3), np.uint8)
+        path.write_bytes(encode_mp4(small.repeat(4, 1).repeat(4, 2), 8.0))
+
+    def look(self) -> int:
+        """One tick of the settings sensor; returns how many observations it made."""
+        context = dg.build_sensor_context(
+            instance=self.instance, definitions=self.defs, resources=self.defs.resources
+        )
+        result = settings_sensor(context)
+        if isinstance(result, dg.SkipReason):
+            return 0
+        assert isinstance(result, dg.SensorResult)
+        for request in result.dynamic_partitions_requests or ():
+            name = request.partitions_def_name
+            if isinstance(request, dg.AddDynamicPartitionsRequest):
+                self.instance.add_dynamic_partitions(name, request.partition_keys)
+            else:
+                for key in request.partition_keys:
+                    self.instance.delete_dynamic_partition(name, key)
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return len(result.asset_events)
+
+    def evaluate(self) -> dict[str | None, set[dg.AssetKey]]:
+        """One tick of the automation: which assets it asks for, by partition."""
+        result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
+        self.cursor = result.cursor
+        asked: dict[str | None, set[dg.AssetKey]] = {}
+        for one in result.results:
+            for partition in result.get_requested_partitions(one.key):
+                asked.setdefault(partition, set()).add(one.key)
+        return asked
+
+    def run(self, partition: str | None, keys: set[dg.AssetKey]) -> list[Ran]:
+        """One run, as the daemon would launch it."""
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        result = job.get_subset(asset_selection=keys).execute_in_process(
+            instance=self.instance, partition_key=partition, raise_on_error=False
+        )
+        done = []
+        for event in result.get_asset_materialization_events():
+            made = event.materialization
+            counts = {name: made.metadata[f"items_{name}"].value for name in ("total", "computed")}
+            done.append(Ran(made.asset_key.to_user_string(), partition, **counts))  # type: ignore[arg-type]
+        failed = [event.step_key for event in result.all_node_events if event.is_step_failure]
+        return done + [Ran(str(key), partition, -1, -1) for key in failed]
+
+    def settle(self, between: Callable[[], None] = lambda: None) -> list[Ran]:
+        """Tick until two ticks in a row ask for nothing; `between` is called after every run."""
+        ran: list[Ran] = []
+        quiet = 0
+        for _ in range(60):
+            self.look()
+            asked = self.evaluate()
+            quiet = 0 if asked else quiet + 1
+            if quiet == 2:
+                return ran
+            for partition, keys in asked.items():
+                ran += self.run(partition, keys)
+                between()
+        raise AssertionError(f"still asking after 60 ticks: {ran[-10:]}")
+
+
+def assets(ran: list[Ran]) -> list[str]:
+    """The assets that ran, sorted, each as often as it did."""
+    return sorted(one.asset for one in ran)
+
+
+def computed(ran: list[Ran]) -> dict[str, int]:
+    """Items computed by asset, of those that computed any."""
+    counts: Counter[str] = Counter()
+    for one in ran:
+        counts[one.asset] += one.computed
+    return {asset: count for asset, count in counts.items() if count}
