@@ -37,9 +37,9 @@ world: install ## Render the miniature world to data/miniature, once.
 	@$(BIN)/python -m onaspr_core.miniature.world data/miniature
 
 $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
-	mkdir -p $(DAGSTER_HOME)
-	cp -n dagster.yaml $@ || true
-	touch $@
+	@mkdir -p $(DAGSTER_HOME)
+	@cp -n dagster.yaml $@ || true
+	@touch $@
 
 demo: install world $(DAGSTER_HOME)/dagster.yaml ## Materialize every asset of EXPERIMENT and show the scores.
 	@$(BIN)/python -m onaspr_core $(EXPERIMENT) > /dev/null

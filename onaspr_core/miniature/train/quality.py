@@ -29,11 +29,17 @@ from onaspr_core.miniature.train.data import Clips, as_video, rendered_clips
 from onaspr_core.miniature.train.judging import targets
 from onaspr_core.miniature.train.text import tokens
 from onaspr_core.miniature.world import benchmark_sources
+from onaspr_core.paths import folder_fingerprint
 from onaspr_core.progress import track
 from onaspr_core.settings import BackboneSettings
 
 RENDERS = 800
 STEPS, GUIDANCE, BATCH = 25, 2.0, 25
+
+
+def fingerprints(weights: Path) -> dict[str, str]:
+    """The hash of each shipped model's files, so that a report can be told to be about these weights."""
+    return {model.name: folder_fingerprint(model) for model in sorted(weights.iterdir()) if model.is_dir()}
 
 
 @torch.inference_mode()
@@ -43,6 +49,7 @@ def measure(weights: Path, seed: int, prompts: int = 200) -> dict[str, Any]:
     video, scenes = as_video(clips.frames), clips.scenes
     generated, wanted = generate(weights, prompts)
     return {
+        "weights": fingerprints(weights),
         "held_out_renders": RENDERS,
         "video_classifier": judge_videos(weights, video, scenes),
         "image_classifier": judge_images(weights, video[:, :, :: CLIP_FRAMES // 2], scenes),

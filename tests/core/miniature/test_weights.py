@@ -86,13 +86,20 @@ def test_a_wrong_scene_is_not_called_right(clips: Clips) -> None:
     assert judged["background"] < 0.05 < 0.95 < judged["colour"]
 
 
-def test_the_shipped_quality_meets_the_bar() -> None:
+def test_the_shipped_quality_is_that_of_these_weights_and_meets_the_bar() -> None:
     report = json.loads(Path(WEIGHTS / "quality.json").read_text())
+    assert report["weights"] == quality.fingerprints(WEIGHTS)
     seen = report["text_to_video"]["judged_by_video_classifier"]
     assert report["text_to_video"]["prompts"] == 200
     assert min(seen["colour"], seen["shape"], seen["background"]) >= 0.85
     assert seen["motion"] >= 0.60
     assert (WEIGHTS / "log.jsonl").is_file()
+
+
+def test_a_few_held_out_prompts_are_generated_about_as_well_as_reported() -> None:
+    videos, scenes = quality.generate(WEIGHTS, 16)
+    judged = quality.judge_videos(WEIGHTS, videos, scenes)
+    assert min(judged.values()) >= 0.7, judged
 
 
 def _other(background: str) -> str:
