@@ -5,10 +5,13 @@ What happens inside the run, item by item, is the core's business.
 """
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import dagster as dg
 
 Condition = dg.AutomationCondition
+_NEVER_MADE = Condition.missing() & ~Condition.execution_failed()
+_DEPENDENCY_CHANGED = Condition.any_deps_match(Condition.data_version_changed())
 
 
 def recompute_what_changed(ancestors: Iterable[dg.AssetKey]) -> dg.AutomationCondition:
@@ -25,10 +28,10 @@ def recompute_what_changed(ancestors: Iterable[dg.AssetKey]) -> dg.AutomationCon
 
     and only when
 
-    - *everything it is made from exists*: without it, or with settings that were never observed, it could only
-      fail.
-    - *nothing upstream is running or about to run*, however far up. Otherwise a change of η and of the pool at
-      once would make the videos twice: for the new η and the old neighbours, and again for the new neighbours.
+    - *everything it is made from exists*: without it, or with settings that were never observed, it could
+      only fail.
+    - *nothing upstream is running or about to run*, however far up. Otherwise a change of eta and of the pool
+      at once would make videos twice: for the new eta and the old neighbours, and again for the new ones.
       "About to run" is said by the ancestors' own reasons, not by `will_be_requested`, which knows nothing of
       assets with other partitions.
     - *checks that block passed upstream*: a run on inputs that are known to be bad wastes hours.
@@ -36,35 +39,45 @@ def recompute_what_changed(ancestors: Iterable[dg.AssetKey]) -> dg.AutomationCon
       reason is still there when it ends.
     """
     reason = _reason()
-    busy = dg.AutomationCondition.in_progress() | reason
-    upstream_is_quiet = [
-        (~Condition.asset_matches(key, busy)).with_label(f"{key.to_user_string()} is up to date")
+    # A tick evaluates this for every pair of asset and ancestor: only what can launch a run by itself counts.
+    busy = Condition.in_progress() | _NEVER_MADE | _latched(_DEPENDENCY_CHANGED)
+    quiet = [
+        _named(f"{key.to_user_string()} is up to date", ~Condition.asset_matches(key, busy))
         for key in sorted(ancestors)
     ]
-    return (
-        reason.with_label("there is a reason to make it")
-        & (~Condition.any_deps_missing()).with_label("everything it is made from exists")
-        & _all(upstream_is_quiet).with_label("nothing upstream is running or about to run")
-        & Condition.all_deps_blocking_checks_passed().with_label("no check upstream blocks it")
-        & (~Condition.in_progress()).with_label("it is not running")
-    ).with_label("recompute what changed")
+    return _named(
+        "recompute what changed",
+        _named("there is a reason to make it", reason)
+        & _named("everything it is made from exists", ~Condition.any_deps_missing())
+        & _named("nothing upstream is running or about to run", _all(quiet))
+        & _named("no check upstream blocks it", Condition.all_deps_blocking_checks_passed())
+        & _named("it is not running", ~Condition.in_progress()),
+    )
 
 
 def _reason() -> dg.AutomationCondition:
     """Something that asks for a run and is remembered until the run has been asked for."""
-    never_made = Condition.missing() & ~Condition.execution_failed()
-    changed = Condition.any_deps_match(Condition.data_version_changed()) | Condition.code_version_changed()
+    changed = _DEPENDENCY_CHANGED | Condition.code_version_changed()
     failed = Condition.execution_failed().newly_true()
     return (
-        never_made.with_label("it was never made")
-        | _latched(changed).with_label("something it is made from changed")
-        | _latched(failed).with_label("it failed for the first time")
+        _named("it was never made", _NEVER_MADE)
+        | _named("something it is made from changed", _latched(changed))
+        | _named("it failed for the first time", _latched(failed))
     )
 
 
+def _named(label: str, condition: Any) -> dg.AutomationCondition:
+    """The same condition under a name that the Automation tab shows."""
+    named: dg.AutomationCondition = condition.with_label(label)
+    return named
+
+
 def _latched(event: dg.AutomationCondition) -> dg.AutomationCondition:
-    """True from an event on until the asset is asked for; an event in that very tick counts again."""
-    return event.since((Condition.newly_requested() & ~event) | Condition.initial_evaluation())
+    """True from an event on until the asset is asked for; an event in that very tick counts again.
+
+    `initial_evaluation` has no place here: under `asset_matches` it is true at every tick.
+    """
+    return event.since(Condition.newly_requested() & ~event)
 
 
 def _all(conditions: Collection[dg.AutomationCondition]) -> dg.AutomationCondition:

@@ -6,7 +6,18 @@ from typing import Any
 
 import dagster as dg
 
-from onaspr_assets import console, evaluation, generation, noise, params, pool, reports, retrieval, rewriting, sensors
+from onaspr_assets import (
+    console,
+    evaluation,
+    generation,
+    noise,
+    params,
+    pool,
+    reports,
+    retrieval,
+    rewriting,
+    sensors,
+)
 from onaspr_assets.automation import ancestors_of, recompute_what_changed
 from onaspr_assets.resources import WorkspaceResource
 

@@ -4,6 +4,7 @@ An observation of `params/eta` says "eta of this experiment is now that". What d
 it as a dependency; nothing else hears of it. Observing launches no work.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,7 +37,10 @@ def param_keys() -> list[dg.AssetKey]:
 
 def param_assets() -> list[Any]:
     """Return the settings as observable assets; each has its own button in the UI."""
-    return [_observable(name, text) for name, (text, _) in (*SHARED.items(), *PER_EXPERIMENT.items())]
+    with warnings.catch_warnings():
+        # Dagster calls observable assets beta; nothing else has a version without being made.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [_observable(name, text) for name, (text, _) in (*SHARED.items(), *PER_EXPERIMENT.items())]
 
 
 def _observable(name: str, text: str) -> Any:

@@ -5,14 +5,14 @@ import dagster as dg
 from onaspr_assets.house import asset
 from onaspr_assets.metadata import materialize, materialize_experiment
 from onaspr_assets.params import param
-from onaspr_assets.pool import pool_clips
+from onaspr_assets.pool import pool_clips, pool_manifest
 from onaspr_assets.resources import WorkspaceResource
 
 
 @asset(
     group="retrieval",
     kinds={"sentencetransformers", "lancedb"},
-    deps=[pool_clips, param("embedding")],
+    deps=[pool_manifest, pool_clips, param("embedding")],
     gpu=True,
 )
 def caption_embeddings(

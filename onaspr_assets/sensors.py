@@ -5,7 +5,7 @@ Neither makes anything. The first says what moved, the second asks for what that
 
 import dagster as dg
 
-from onaspr_assets.params import observations, last_seen
+from onaspr_assets.params import last_seen, observations
 from onaspr_assets.partitions import EXPERIMENTS, experiments
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
@@ -47,5 +47,5 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
         target=dg.AssetSelection.all(),
         minimum_interval_seconds=SECONDS_BETWEEN_EVALUATIONS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks for every asset that has a reason to be made again, once everything upstream rests.",
+        description="Asks for every asset that has a reason to be made again, once all upstream rests.",
     )

@@ -1,7 +1,9 @@
-"""A small project whose daemon is played by hand: look at the settings, evaluate, run, until nothing is asked."""
+"""A small project whose daemon is played by hand: look at the settings, evaluate, run, until all is quiet."""
 
+import shutil
+import unittest.mock
+import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,11 +53,13 @@ video_classifier = "MODELS/video-classifier"
 
 CAPTIONS = {
     "cat": "a red cat sleeps on a chair",
-    "dog": "two dogs run over the sand",
-    "sea": "the sea at night with a ship",
-    "car": "an old car drives through the rain",
+    "dog": "a pair of dogs run over sand",
+    "sea": "a night at sea with ships",
+    "hat": "a hat lies in a box",
+    "tree": "a tree stands in a field",
+    "car": "old cars drive through rain",
 }
-PROMPTS = ("a red cat sleeps", "two dogs run", "the sea at night")
+PROMPTS = ("a red cat sleeps", "a pair of dogs run", "a night at sea")
 UNUSED = "car"
 """The clip that is the neighbour or a reference of no prompt."""
 
@@ -72,15 +76,28 @@ class Ran:
 
 @dataclass
 class Platform:
-    """The project's folder, an ephemeral instance, and the cursor of the automation."""
+    """The project's folder, with a Dagster home in it, and the cursor of the automation."""
 
     folder: Path
-    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     cursor: object = None
-    settings: str = ""
     captions: dict[str, str] = field(default_factory=lambda: dict(CAPTIONS))
 
     def __post_init__(self) -> None:
+        home = self.folder / "home"
+        if not home.exists():
+            home.mkdir(parents=True)
+            (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+            self._write_world()
+        self.instance = dg.DagsterInstance.from_config(str(home))
+        self.settings = (self.folder / "settings.toml").read_text()
+        self.defs = build_defs(self.folder / "settings.toml")
+
+    def copy_to(self, folder: Path) -> "Platform":
+        """The same project, with all that was made, in another folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Platform(folder, self.cursor)
+
+    def _write_world(self) -> None:
         self.write_captions()
         for seed, name in enumerate(CAPTIONS):
             self.write_video(self.folder / "videos" / f"{name}.mp4", seed)
@@ -92,7 +109,6 @@ class Platform:
         )
         (self.folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
         self.save(SETTINGS.replace("MODELS", str(self.folder / "models")))
-        self.defs = build_defs(self.folder / "settings.toml")
 
     def save(self, settings: str) -> None:
         """Save the settings file."""
@@ -143,7 +159,16 @@ class Platform:
 
     def evaluate(self) -> dict[str | None, set[dg.AssetKey]]:
         """One tick of the automation: which assets it asks for, by partition."""
-        result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
+        # The tester asks for the partitions thousands of times a tick; the daemon remembers them.
+        partitions = tuple(self.instance.get_dynamic_partitions("experiments"))
+        with (
+            unittest.mock.patch.object(
+                self.instance, "get_dynamic_partitions", lambda *_, **__: list(partitions)
+            ),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
         self.cursor = result.cursor
         asked: dict[str | None, set[dg.AssetKey]] = {}
         for one in result.results:
@@ -165,19 +190,16 @@ class Platform:
         failed = [event.step_key for event in result.all_node_events if event.is_step_failure]
         return done + [Ran(str(key), partition, -1, -1) for key in failed]
 
-    def settle(self, between: Callable[[], None] = lambda: None) -> list[Ran]:
-        """Tick until two ticks in a row ask for nothing; `between` is called after every run."""
+    def settle(self) -> list[Ran]:
+        """Tick until one asks for nothing; return what ran."""
         ran: list[Ran] = []
-        quiet = 0
         for _ in range(60):
             self.look()
             asked = self.evaluate()
-            quiet = 0 if asked else quiet + 1
-            if quiet == 2:
+            if not asked:
                 return ran
             for partition, keys in asked.items():
                 ran += self.run(partition, keys)
-                between()
         raise AssertionError(f"still asking after 60 ticks: {ran[-10:]}")
 
 
