@@ -17,6 +17,8 @@ export PYTHONWARNINGS := ignore
 export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 export TOKENIZERS_PARALLELISM := false
+# Without it Dagster's daemon counts one event in two ticks, and asks for an asset twice.
+export DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS := 0.5
 
 .PHONY: help install world demo ui test bench lint clean
 
