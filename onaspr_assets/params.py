@@ -4,8 +4,10 @@ An observation of `params/eta` says "eta of this experiment is now that". What d
 it as a dependency; nothing else hears of it. Observing launches no work.
 """
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -14,9 +16,14 @@ from onaspr_assets.errors import told_to_people
 from onaspr_assets.partitions import EXPERIMENTS, experiments
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
-from onaspr_core.parameters import PER_EXPERIMENT, SHARED, versions
+from onaspr_core.artifacts import canonical_json
+from onaspr_core.parameters import PER_EXPERIMENT, SHARED, Content, contents, version
+from onaspr_core.settings import Settings
 
 GROUP = "params"
+VERSION_TAG = "dagster/data_version"
+MADE_OF = "made_of"
+"""Metadata of an observation: what the setting is made of, as JSON."""
 
 
 def param(name: str) -> dg.AssetKey:
@@ -28,11 +35,6 @@ def param(name: str) -> dg.AssetKey:
     if name not in SHARED and name not in PER_EXPERIMENT:
         raise KeyError(name)
     return dg.AssetKey([GROUP, name])
-
-
-def param_keys() -> list[dg.AssetKey]:
-    """Return the asset keys of all settings."""
-    return [param(name) for name in (*SHARED, *PER_EXPERIMENT)]
 
 
 def param_assets() -> list[Any]:
@@ -55,7 +57,7 @@ def _observable(name: str, text: str) -> Any:
     def observe(workspace: WorkspaceResource) -> dg.DataVersion | dg.DataVersionsByPartition:
         with told_to_people():
             settings = workspace.settings()
-            current = versions(settings)
+            current = {where: version(content) for where, content in contents(settings).items()}
         if name in SHARED:
             return dg.DataVersion(current[name])
         return dg.DataVersionsByPartition({e: current[f"{name}|{e}"] for e in settings.experiments})
@@ -63,49 +65,79 @@ def _observable(name: str, text: str) -> Any:
     return observe
 
 
-def observations(current: Mapping[str, str], seen: Mapping[str, str]) -> Iterator[dg.AssetObservation]:
+@dataclass(frozen=True)
+class Look:
+    """What a look at the settings file found: observations to make, experiments to add and to drop."""
+
+    settings: int
+    moved: list[dg.AssetObservation]
+    new: list[str]
+    gone: list[str]
+
+    def __bool__(self) -> bool:
+        """Whether anything is another than on the Dagster instance."""
+        return bool(self.moved or self.new or self.gone)
+
+
+def look(instance: dg.DagsterInstance, settings: Settings) -> Look:
+    """Compare the settings with what was last observed on an instance; changes nothing."""
+    current = contents(settings)
+    present = set(instance.get_dynamic_partitions(EXPERIMENTS))
+    return Look(
+        settings=len(current),
+        moved=list(observations(current, last_seen(instance))),
+        new=sorted(settings.experiments.keys() - present),
+        gone=sorted(present - settings.experiments.keys()),
+    )
+
+
+def observations(current: Mapping[str, Content], seen: Mapping[str, str]) -> Iterator[dg.AssetObservation]:
     """Yield an observation for each setting whose version is not the one seen before."""
-    for where, version in current.items():
-        if seen.get(where) != version:
+    for where, content in current.items():
+        now = version(content)
+        if seen.get(where) != now:
             name, _, experiment = where.partition("|")
             yield dg.AssetObservation(
-                param(name), partition=experiment or None, tags={"dagster/data_version": version}
+                param(name),
+                partition=experiment or None,
+                tags={VERSION_TAG: now},
+                metadata={MADE_OF: dg.MetadataValue.json(json.loads(canonical_json(content)))},
             )
 
 
-def last_seen(instance: dg.DagsterInstance, current: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions that were last observed on an instance, for the settings in `current`."""
+def last_seen(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Return the versions that were last observed on an instance, under `name` or `name|experiment`."""
     seen = {}
-    for where in current:
-        name, _, experiment = where.partition("|")
-        records = instance.fetch_observations(
-            dg.AssetRecordsFilter(
-                asset_key=param(name), asset_partitions=[experiment] if experiment else None
-            ),
-            limit=1,
-        ).records
+    for name in SHARED:
+        records = instance.fetch_observations(param(name), limit=1).records
         observation = records[0].asset_observation if records else None
         if observation is not None and observation.data_version:
-            seen[where] = observation.data_version
+            seen[name] = observation.data_version
+    for name in PER_EXPERIMENT:
+        # One query for all experiments: a look is taken four times a minute.
+        tags = instance.event_log_storage.get_latest_tags_by_partition(
+            param(name), dg.DagsterEventType.ASSET_OBSERVATION, [VERSION_TAG]
+        )
+        seen.update({f"{name}|{experiment}": found[VERSION_TAG] for experiment, found in tags.items()})
     return seen
 
 
 @dg.op
 def observe_settings_file(context: dg.OpExecutionContext, workspace: WorkspaceResource) -> None:
-    """Read the settings: new experiments become partitions, moved settings are observed; end dead runs."""
-    with told_to_people():
-        settings = workspace.settings()
-        current = versions(settings)
+    """Read the settings: experiments come and go as partitions, moved settings are observed."""
     for run_id in end_dead_runs(context.instance):
         context.log.warning(f"run {run_id} died; it is marked as failed")
-    context.instance.add_dynamic_partitions(EXPERIMENTS, sorted(settings.experiments))
-    moved = list(observations(current, last_seen(context.instance, current)))
-    for observation in moved:
+    with told_to_people():
+        found = look(context.instance, workspace.settings())
+    context.instance.add_dynamic_partitions(EXPERIMENTS, found.new)
+    for name in found.gone:
+        context.instance.delete_dynamic_partition(EXPERIMENTS, name)
+    for observation in found.moved:
         context.log_event(observation)
-    context.log.info(f"{len(current)} settings read, {len(moved)} moved")
+    context.log.info(f"{found.settings} settings read, {len(found.moved)} moved")
 
 
-@dg.job(description="Read settings.toml: new experiments become partitions, moved settings are observed.")
+@dg.job(description="Read settings.toml: experiments come and go as partitions, moved settings are observed.")
 def observe_settings() -> None:
     """Observe the settings file once. It launches no other work."""
     observe_settings_file()

@@ -5,11 +5,10 @@ Neither makes anything. The first says what moved, the second asks for what that
 
 import dagster as dg
 
-from onaspr_assets.params import last_seen, observations
-from onaspr_assets.partitions import EXPERIMENTS, experiments
+from onaspr_assets.params import look
+from onaspr_assets.partitions import experiments
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
-from onaspr_core.parameters import versions
 
 SECONDS_BETWEEN_LOOKS = 15
 SECONDS_BETWEEN_EVALUATIONS = 10
@@ -24,20 +23,16 @@ def settings_sensor(
     context: dg.SensorEvaluationContext, workspace: WorkspaceResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Report what moved; a file with mistakes fails the tick, with all of them, and changes nothing."""
-    settings = workspace.settings()
     end_dead_runs(context.instance)
-    current = versions(settings)
-    moved = list(observations(current, last_seen(context.instance, current)))
-    present = set(context.instance.get_dynamic_partitions(EXPERIMENTS))
-    named = set(settings.experiments)
+    found = look(context.instance, workspace.settings())
+    if not found:
+        return dg.SkipReason(f"{found.settings} settings read, none moved")
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
-    if named - present:
-        requests.append(experiments.build_add_request(sorted(named - present)))
-    if present - named:
-        requests.append(experiments.build_delete_request(sorted(present - named)))
-    if not moved and not requests:
-        return dg.SkipReason(f"{len(current)} settings read, none moved")
-    return dg.SensorResult(asset_events=moved, dynamic_partitions_requests=requests)
+    if found.new:
+        requests.append(experiments.build_add_request(found.new))
+    if found.gone:
+        requests.append(experiments.build_delete_request(found.gone))
+    return dg.SensorResult(asset_events=found.moved, dynamic_partitions_requests=requests)
 
 
 def automation_sensor() -> dg.AutomationConditionSensorDefinition:

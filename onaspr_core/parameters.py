@@ -1,86 +1,95 @@
-"""What a setting amounts to: one version for each setting that moves alone.
+"""What a setting amounts to: for each setting that moves alone, what it is made of, and its version.
 
-A version is the hash of what can change a result: parsed values (0.30 is 0.3) and the content of the files
-they name. Batch sizes, devices and timeouts change none and count for nothing. Who depends on which setting
-is the graph's business.
+A setting is made of what can change a result: parsed values (0.30 is 0.3) and the hashes of the files they
+name. Batch sizes, devices, timeouts and the thresholds of checks change none and count for nothing. Who
+depends on which setting is the graph's business.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
 from onaspr_core.settings import BenchmarkSettings, Experiment, Settings
 
-Version = Callable[[Settings, Experiment], str]
+Content = dict[str, Any]
+"""What a setting is made of, as JSON values."""
 
-SHARED: Mapping[str, tuple[str, Callable[[Settings], str]]] = {
+SHARED: Mapping[str, tuple[str, Callable[[Settings], Content]]] = {
     "pool": (
         "The pools: their source lists, sizes, seeds and how clips are cut.",
-        lambda s: content_key("pools", pools={name: _pool(s, name) for name in s.pools}),
+        lambda s: {name: _pool(s, name) for name in s.pools},
     ),
     "embedding": (
         "The sentence embedding model.",
-        lambda s: content_key("embedding", model=_content(s, s.embedding.model)),
+        lambda s: {"model": _content(s, s.embedding.model)},
     ),
 }
-"""Settings that all experiments share: what they are, and how to get their version."""
+"""Settings that all experiments share: what they are for, and what they are made of."""
 
-PER_EXPERIMENT: Mapping[str, tuple[str, Version]] = {
+PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content]]] = {
     "source": (
         "Which of the pools the experiment borrows from.",
-        lambda s, e: content_key("source", pool=e.pool),
+        lambda s, e: {"pool": e.pool},
     ),
     "prompts": (
         "Which prompts the experiment generates: the prompt file and how many of its rows.",
-        lambda s, e: content_key("prompts", file=_content(s, e.prompts), limit=e.prompt_limit),
+        lambda s, e: {"file": _content(s, e.prompts), "limit": e.prompt_limit},
     ),
-    "eta": ("The share of inverted noise (Eq 4), 0 … inf.", lambda s, e: content_key("eta", value=e.eta)),
+    "eta": ("The share of inverted noise (Eq 4), 0 … inf.", lambda s, e: {"eta": e.eta}),
     "gamma": (
         "The share of denoising steps that the rewritten prompt conditions (Eq 8), 0 … 1.",
-        lambda s, e: content_key("gamma", value=e.gamma),
+        lambda s, e: {"gamma": e.gamma},
     ),
     "references": (
         "How many similar captions the language model sees (k).",
-        lambda s, e: content_key("references", k=e.references.k),
+        lambda s, e: {"k": e.references.k},
     ),
     "rewriter": (
         "The language model, how it is asked, and its guard.",
-        lambda s, e: content_key("rewriter", **e.rewriter.model_dump(exclude={"timeout_seconds"})),
+        lambda s, e: e.rewriter.model_dump(exclude={"timeout_seconds"}),
     ),
     "sampling": (
         "DDIM steps, guidance and the seed of the random noise.",
-        lambda s, e: content_key(
-            "sampling", steps=e.sampling.steps, guidance=e.sampling.guidance_scale, seed=e.seed
-        ),
+        lambda s, e: {
+            "steps": e.sampling.steps,
+            "guidance_scale": e.sampling.guidance_scale,
+            "seed": e.seed,
+        },
     ),
     "inversion": (
         "How clips are inverted, and which: those of neighbours, or the whole pool as it is now.",
-        lambda s, e: content_key(
-            "inversion",
-            steps=e.sampling.steps,
-            fixed_point_iterations=e.inversion.fixed_point_iterations,
-            scope=_pool(s, e.pool) if e.inversion.scope == "pool" else e.inversion.scope,
-        ),
+        lambda s, e: {
+            "steps": e.sampling.steps,
+            "fixed_point_iterations": e.inversion.fixed_point_iterations,
+            "scope": e.inversion.scope,
+            "pool": _pool(s, e.pool) if e.inversion.scope == "pool" else None,
+        },
     ),
     "backbone": ("The diffusion model, its precision and its shape.", lambda s, e: _backbone(s, e)),
     "evaluation": ("Benchmark, feature networks and resampling.", lambda s, e: _evaluation(s, e)),
 }
-"""Settings of one experiment: what they are, and how to get their version."""
+"""Settings of one experiment: what they are for, and what they are made of."""
 
 
-def versions(settings: Settings) -> dict[str, str]:
-    """Return the version of every setting, under `name` or `name|experiment`.
+def contents(settings: Settings) -> dict[str, Content]:
+    """Return what every setting is made of, under `name` or `name|experiment`.
 
     Raises:
         UserError: when a package that a path names is not installed.
         OSError: when a file goes away while it is read.
     """
-    found = {name: version(settings) for name, (_, version) in SHARED.items()}
+    found = {name: content(settings) for name, (_, content) in SHARED.items()}
     for experiment in settings.experiments.values():
-        for name, (_, version_of) in PER_EXPERIMENT.items():
-            found[f"{name}|{experiment.name}"] = version_of(settings, experiment)
+        for name, (_, content_of) in PER_EXPERIMENT.items():
+            found[f"{name}|{experiment.name}"] = content_of(settings, experiment)
     return found
+
+
+def version(content: Content) -> str:
+    """Return the version of a setting that is made of this: equal content, equal version."""
+    return content_key("setting", content=content)
 
 
 def _content(settings: Settings, path: str) -> str:
@@ -93,30 +102,27 @@ def _content(settings: Settings, path: str) -> str:
     return path
 
 
-def _pool(s: Settings, name: str) -> dict[str, object]:
+def _pool(s: Settings, name: str) -> Content:
     pool = s.pools[name]
     return {**pool.model_dump(), "listing": _content(s, pool.path)}
 
 
-def _backbone(s: Settings, e: Experiment) -> str:
+def _backbone(s: Settings, e: Experiment) -> Content:
     settings = s.backbones[e.backbone]
-    values = settings.model_dump(exclude={"device", "path"})
-    return content_key("backbone", model=_content(s, settings.path), **values)
+    return {"model": _content(s, settings.path), **settings.model_dump(exclude={"device", "path"})}
 
 
-def _evaluation(s: Settings, e: Experiment) -> str:
-    values = e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark"})
+def _evaluation(s: Settings, e: Experiment) -> Content:
     networks = e.evaluation.features.model_dump(exclude={"label"})
-    return content_key(
-        "evaluation",
-        label=e.evaluation.features.label,
-        networks={role: _content(s, path) for role, path in networks.items()},
-        benchmark=_benchmark(s, e.evaluation.benchmark),
-        **values,
-    )
+    return {
+        "label": e.evaluation.features.label,
+        "networks": {role: _content(s, path) for role, path in networks.items()},
+        "benchmark": _benchmark(s, e.evaluation.benchmark),
+        **e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark"}),
+    }
 
 
-def _benchmark(s: Settings, benchmark: BenchmarkSettings | None) -> dict[str, object] | None:
+def _benchmark(s: Settings, benchmark: BenchmarkSettings | None) -> Content | None:
     if benchmark is None:
         return None
     return {**benchmark.model_dump(), "listing": _content(s, benchmark.path)}

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.paths import is_a_place, resolve
 
@@ -43,10 +42,6 @@ class Section(BaseModel):
     """A table of the settings file: unknown keys are refused and nothing changes after reading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def fingerprint(self) -> str:
-        """Return the hash of the parsed values: 0.30 is 0.3, and the order of keys means nothing."""
-        return content_key(type(self).__name__, **self.model_dump())
 
 
 class StoreSettings(Section):
