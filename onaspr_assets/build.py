@@ -16,6 +16,7 @@ from onaspr_assets import (
     reports,
     retrieval,
     rewriting,
+    schedules,
     sensors,
 )
 from onaspr_assets.automation import ancestors_of, recompute_what_changed
@@ -62,6 +63,7 @@ def build_defs(
         assets=[*params.param_assets(), *automated(ASSETS)],
         jobs=[params.observe_settings],
         sensors=[sensors.settings_sensor, sensors.automation_sensor()],
+        schedules=schedules.SCHEDULES,
         resources={
             "workspace": WorkspaceResource(settings_path=str(settings_path)),
             **(resources or {}),

@@ -1,5 +1,7 @@
 """The real side, the features of both sides, and the scores."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from onaspr_assets.generation import video_assets
@@ -8,6 +10,9 @@ from onaspr_assets.metadata import materialize_experiment
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import prompts
+
+LONGEST_UNSCORED = timedelta(days=8)
+"""The weekly evaluation, and a day to notice that it did not happen."""
 
 
 @asset(group="evaluation", kinds={"duckdb"}, deps=[param("evaluation")], by_experiment=True)
@@ -46,6 +51,7 @@ def reference_features(
     deps=[*video_assets.values(), prompts, reference_features, param("evaluation")],
     by_experiment=True,
     gpu=True,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=LONGEST_UNSCORED),
 )
 def scores(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """FID, CLIP-FID, CLIPSIM, FVD and IS of the four variants, with n and the difference to the baseline.

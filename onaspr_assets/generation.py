@@ -1,11 +1,13 @@
 """The four variants, made by one factory, so that the graph shows what each depends on."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import dagster as dg
+from pydantic import Field
 
 from onaspr_assets.house import asset
-from onaspr_assets.metadata import materialize_experiment
+from onaspr_assets.metadata import materialize_experiment, observe_trial
 from onaspr_assets.noise import inverted_latents
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
@@ -25,6 +27,15 @@ DESCRIPTIONS = {
 }
 
 
+class TrialConfig(dg.Config):
+    """A trial run: values that replace the experiment's for once. Its videos are never its result."""
+
+    eta: float | None = Field(None, description="Share of inverted noise, 0 … Infinity.")
+    gamma: float | None = Field(None, description="Share of steps that see the rewritten prompt, 0 … 1.")
+    guidance_scale: float | None = Field(None, description="Classifier-free guidance, at least 1.")
+    seed: int | None = Field(None, description="Seed of the random noise.")
+
+
 def video_asset(variant: str) -> dg.AssetsDefinition:
     """Return the asset of one variant's videos."""
     made = VARIANTS[variant]
@@ -38,11 +49,18 @@ def video_asset(variant: str) -> dg.AssetsDefinition:
         deps=deps,
         by_experiment=True,
         gpu=True,
+        output_required=False,
     )
-    def videos(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
+    def videos(
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource, config: TrialConfig
+    ) -> Iterator[dg.MaterializeResult | dg.AssetObservation]:
         from onaspr_core.generation import generate_videos
+        from onaspr_core.trial import Trial, generate_trial
 
-        return materialize_experiment(context, workspace, partial(generate_videos, variant=variant))
+        if trial := Trial(**config.model_dump()):
+            yield observe_trial(context, workspace, partial(generate_trial, variant=variant, trial=trial))
+        else:
+            yield materialize_experiment(context, workspace, partial(generate_videos, variant=variant))
 
     return videos
 

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from onaspr_assets.errors import told_to_people
+from onaspr_assets.reasons import MADE_FROM, Versions, dependencies, listing, sentence
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_core.compute import Outcome
 from onaspr_core.markdown import table
@@ -22,7 +23,11 @@ def materialize(
     stage: Callable[[Workspace], Outcome],
 ) -> dg.MaterializeResult:
     """Run a stage that serves every experiment, such as the pool."""
-    return _run(context, resource, stage)
+    why = _why(context)
+    outcome = _run(context, resource, stage)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(outcome.version), metadata={**metadata_of(outcome), **why}
+    )
 
 
 def materialize_experiment(
@@ -31,18 +36,50 @@ def materialize_experiment(
     stage: Callable[[Workspace, Experiment], Outcome],
 ) -> dg.MaterializeResult:
     """Run a stage for the experiment that is this run's partition."""
-    return _run(context, resource, lambda w: stage(w, w.settings.experiment(context.partition_key)))
+    return materialize(context, resource, _for_experiment(context, stage))
+
+
+def observe_trial(
+    context: dg.AssetExecutionContext,
+    resource: WorkspaceResource,
+    stage: Callable[[Workspace, Experiment], Outcome],
+) -> dg.AssetObservation:
+    """Run a stage of a trial: what it made is shown, and is not a materialization of the asset."""
+    outcome = _run(context, resource, _for_experiment(context, stage))
+    context.log.info(f"trial {outcome.facts['trial']}: {outcome.facts['videos_path']}")
+    return dg.AssetObservation(
+        context.asset_key, partition=context.partition_key, metadata=metadata_of(outcome)
+    )
+
+
+def _for_experiment(
+    context: dg.AssetExecutionContext, stage: Callable[[Workspace, Experiment], Outcome]
+) -> Callable[[Workspace], Outcome]:
+    return lambda w: stage(w, w.settings.experiment(context.partition_key))
+
+
+def _why(context: dg.AssetExecutionContext) -> dict[str, Any]:
+    """Say what moved and what the asset is made from, before the stage runs: later it may be other things."""
+    deps = dependencies(context.job_def.asset_layer.asset_graph, context.asset_key)
+    partition = context.partition_key if context.has_partition_key else None
+    versions = Versions(context.instance)
+    moved = versions.moved(context.asset_key, deps, partition)
+    context.log.info(sentence(moved))
+    return {
+        "what_moved": dg.MetadataValue.md(listing(moved)),
+        MADE_FROM: dg.MetadataValue.json(versions.now(deps, partition)),
+    }
 
 
 def _run(
     context: dg.AssetExecutionContext,
     resource: WorkspaceResource,
     stage: Callable[[Workspace], Outcome],
-) -> dg.MaterializeResult:
+) -> Outcome:
     with told_to_people():
         outcome = stage(resource.open())
     context.log.info(summary(outcome))
-    return dg.MaterializeResult(data_version=dg.DataVersion(outcome.version), metadata=metadata_of(outcome))
+    return outcome
 
 
 def summary(outcome: Outcome) -> str:

@@ -190,6 +190,17 @@ class Experiment(Section):
     inversion: InversionSettings = InversionSettings()
     evaluation: EvaluationSettings
 
+    def changed(self, **values: Any) -> "Experiment":
+        """Return the experiment with other values of some keys, checked as those of the file are.
+
+        Raises:
+            UserError: one error that lists every mistake.
+        """
+        try:
+            return Experiment.model_validate({**self.model_dump(), **values})
+        except ValidationError as problem:
+            raise UserError("; ".join(_field_mistakes(problem))) from None
+
 
 class Settings(Section):
     """The whole file. Use `load_settings` to read one."""

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -100,16 +100,24 @@ def build_manifest(workspace: Workspace) -> Outcome:
         after=[row.key for row in after if row.status == "present"],
         failures=failures,
     )
-    listed = {(row.pool, row.pair_id) for row in after}
     facts = {
+        **_moved({(row.pool, row.pair_id): row for row in before}, {(r.pool, r.pair_id): r for r in after}),
         "source_rows": counts["rows"],
         "duplicate_ids": counts["duplicates"],
         "rows_without_id": counts["nameless"],
-        "rows_removed": sum((row.pool, row.pair_id) not in listed for row in before),
         "pairs_by_pool": dict(Counter(row.pool for row in after)),
         "failures_by_status": dict(Counter(row.status for row in after if row.status != "present")),
     }
     return replace(outcome, facts=facts)
+
+
+def _moved(before: Mapping[tuple[str, str], _Row], after: Mapping[tuple[str, str], _Row]) -> dict[str, int]:
+    """Count the pairs that are new, changed, and gone from the source."""
+    return {
+        "pairs_new": len(after.keys() - before.keys()),
+        "pairs_changed": sum(before[pair] != after[pair] for pair in before.keys() & after.keys()),
+        "pairs_vanished": len(before.keys() - after.keys()),
+    }
 
 
 def listed_pairs(workspace: Workspace, pool: str) -> list[Pair]:

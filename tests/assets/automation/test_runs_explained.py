@@ -1,0 +1,72 @@
+"""What a run says of itself: why it ran; and what a trial leaves behind, which is nothing but its videos."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from tests.assets.automation.platform import Platform, Ran
+
+VIDEOS = dg.AssetKey("ona_videos")
+
+
+def why(platform: Platform, key: dg.AssetKey) -> str:
+    event = platform.instance.get_latest_materialization_event(key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return str(event.asset_materialization.metadata["what_moved"].value)
+
+
+def test_a_materialization_lists_what_moved_with_old_and_new_values(
+    first: list[Ran], settled: Platform
+) -> None:
+    assert first
+    assert why(settled, VIDEOS) == "made for the first time"
+    settled.edit("eta = 0.5", "eta = inf")
+    settled.settle()
+    assert "| params/eta | eta 0.5 | eta inf |" in why(settled, VIDEOS)
+    assert why(settled, VIDEOS).count("\n") == 2, "a heading and one row"
+    scores = why(settled, dg.AssetKey("scores"))
+    assert "ona\\_videos" in scores
+    assert "baseline" not in scores
+    settled.run("one", {VIDEOS})
+    assert why(settled, VIDEOS) == "nothing moved since it was last made"
+
+
+def trial(platform: Platform, config: dict[str, object], *keys: dg.AssetKey) -> dg.ExecuteInProcessResult:
+    job = platform.defs.resolve_implicit_global_asset_job_def()
+    return job.get_subset(asset_selection={VIDEOS, *keys}).execute_in_process(
+        instance=platform.instance,
+        partition_key="one",
+        raise_on_error=False,
+        run_config={"ops": {"ona_videos": {"config": config}}},
+    )
+
+
+def test_a_trial_makes_videos_of_its_own_and_never_the_experiments_result(settled: Platform) -> None:
+    before = settled.instance.get_latest_materialization_event(VIDEOS)
+    result = trial(settled, {"eta": 0.9}, dg.AssetKey("scores"))
+    assert result.success
+    assert result.get_asset_materialization_events() == [], "nor is what follows made"
+    (observed,) = result.get_asset_observation_events()
+    metadata = observed.asset_observation_data.asset_observation.metadata
+    assert metadata["items_computed"].value == 3
+    assert metadata["eta"].value == 0.9
+    folder = Path(str(metadata["videos_path"].value))
+    assert folder.name == "ona eta=0.9"
+    made = sorted(folder.glob("*.mp4"))
+    assert made[0].name == "0001 a-red-cat-sleeps.mp4"
+    assert len(made) == 3
+    assert settled.instance.get_latest_materialization_event(VIDEOS) == before
+    assert settled.settle() == [], "the automation sees no change in it"
+    settled.edit("eta = 0.5", "eta = 0.9")
+    ran = {one.asset: one.computed for one in settled.settle()}
+    assert ran["ona_videos"] == 0, "and finds its videos when the experiment comes to the same value"
+
+
+def test_a_trial_with_a_value_that_is_not_allowed_says_so(settled: Platform) -> None:
+    result = trial(settled, {"eta": -1.0})
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "eta: input should be greater than or equal to 0, got -1.0" in str(
+        failure.step_failure_data.user_failure_data
+    )

@@ -1,0 +1,111 @@
+"""The clock's part: each schedule is asked what it would run, and what it asks for is run."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from onaspr_core import generation
+from tests.assets.automation.platform import UNUSED, Platform, Ran, assets, computed
+
+SHARED = ["caption_embeddings", "pool_clips", "pool_manifest"]
+EVALUATION = ["benchmark_videos", "figures", "gallery", "reference_features", "scores", "tables"]
+
+
+def requests(platform: Platform, name: str) -> list[dg.RunRequest]:
+    repository = platform.defs.get_repository_def()
+    context = dg.build_schedule_context(
+        instance=platform.instance,
+        scheduled_execution_time=datetime(2026, 1, 4, 6, tzinfo=UTC),
+        repository_def=repository,
+    )
+    return list(repository.get_schedule_def(name).evaluate_tick(context).run_requests or ())
+
+
+def run_requested(platform: Platform, name: str) -> list[Ran]:
+    repository = platform.defs.get_repository_def()
+    selected = repository.get_job(repository.get_schedule_def(name).job_name).asset_layer.selected_asset_keys
+    ran: list[Ran] = []
+    for request in requests(platform, name):
+        keys = set(request.asset_selection or selected)
+        if request.partition_key is None:
+            assert not any(repository.asset_graph.get(key).is_partitioned for key in keys)
+        ran += platform.run(request.partition_key, keys)
+    return ran
+
+
+def test_all_three_are_on_by_default(template: Platform) -> None:
+    repository = template.defs.get_repository_def()
+    for name in ("nightly_pool", "weekly_evaluation", "backstop"):
+        schedule = repository.get_schedule_def(name)
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+        assert schedule.description
+
+
+def test_the_nightly_look_counts_new_changed_and_vanished_pairs(first: list[Ran], settled: Platform) -> None:
+    (same,) = run_requested(settled, "nightly_pool")
+    assert (same.asset, same.computed) == ("pool_manifest", 0)
+    settled.write_video(settled.folder / "videos" / "dog.mp4", 77)
+    settled.write_video(settled.folder / "videos" / "bus.mp4", 9)
+    settled.write_captions(bus="empty buses wait under heavy fog", **{UNUSED: None})
+    run_requested(settled, "nightly_pool")
+    event = settled.instance.get_latest_materialization_event(dg.AssetKey("pool_manifest"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    counts = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert (counts["pairs_new"], counts["pairs_changed"], counts["pairs_vanished"]) == (1, 1, 1)
+
+
+def test_the_weekly_evaluation_scores_every_experiment_from_what_is_there(settled: Platform) -> None:
+    ran = run_requested(settled, "weekly_evaluation")
+    assert assets(ran) == EVALUATION
+    assert {one.partition for one in ran} == {"one"}
+    assert computed(run_requested(settled, "weekly_evaluation")) == {}
+
+
+def test_the_backstop_asks_for_nothing_where_nothing_is_stale(settled: Platform) -> None:
+    assert requests(settled, "backstop") == []
+
+
+def test_the_backstop_asks_for_what_is_stale_and_what_follows_from_it(settled: Platform) -> None:
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.look()
+    ran = run_requested(settled, "backstop")
+    assert assets(ran) == sorted(["ona_videos", "ona_spr_videos", "scores", "tables", "figures", "gallery"])
+    assert computed(ran)["ona_videos"] == 3
+    assert requests(settled, "backstop") == []
+
+
+def test_the_backstop_asks_for_the_pool_before_the_experiments(settled: Platform) -> None:
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.write_captions(dog="a pair of dogs run and bark")
+    settled.look()
+    assert assets(run_requested(settled, "backstop")) == SHARED
+    second = assets(run_requested(settled, "backstop"))
+    assert {"neighbours", "ona_videos", "scores"} <= set(second)
+    assert "baseline_videos" not in second
+    assert requests(settled, "backstop") == []
+
+
+def test_the_backstop_leaves_alone_what_failed_last(
+    settled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the machine is on fire")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(generation, "_make_batch", fail)
+        settled.edit("eta = 0.5", "eta = 0.7")
+        settled.look()
+        run_requested(settled, "backstop")
+    assert requests(settled, "backstop") == [], "it waits for a change or a person"
+
+
+def test_the_backstop_waits_while_a_run_is_going(settled: Platform) -> None:
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.look()
+    job = settled.defs.resolve_implicit_global_asset_job_def()
+    run = settled.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert requests(settled, "backstop") == []
+    settled.instance.report_run_canceled(run)
+    assert requests(settled, "backstop") != []
