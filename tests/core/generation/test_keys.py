@@ -5,12 +5,13 @@ import math
 import pytest
 
 from onaspr_core import generation
-from onaspr_core.generation import generate_videos
+from onaspr_core.generation import generate_videos, video_items
 from onaspr_core.prompts import Prompt
+from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
-from tests.core.generation.inputs import RecordingBackbone, changed, keys
+from tests.core.generation.inputs import PROMPTS, UNCHANGED, RecordingBackbone, changed, keys
 
 
 def test_eta_zero_and_gamma_zero_are_the_baselines_own_videos(
@@ -76,6 +77,29 @@ def test_keys_follow_everything_that_enters_a_video(
     endless = changed(experiment, eta=math.inf)
     assert keys(tiny_workspace, changed(endless, seed=4), "ona") == keys(tiny_workspace, endless, "ona")
     assert keys(tiny_workspace, changed(experiment, seed=4), "ona") != keys(tiny_workspace, experiment, "ona")
+
+
+def test_where_a_rewrite_lies_moves_no_key_as_long_as_it_says_the_same(
+    tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = keys(tiny_workspace, experiment, "spr")
+    said = {id_: text if id_ == UNCHANGED else f"{text} in the sun" for id_, text in PROMPTS.items()}
+    elsewhere = {
+        id_: Rewrite(said[id_], text, (), None, (), "other", "a" * 40) for id_, text in PROMPTS.items()
+    }
+    monkeypatch.setattr(generation, "rewrites_of", lambda *_: elsewhere)
+    assert keys(tiny_workspace, experiment, "spr") == before
+    assert {item.rewrite_key for item in video_items(tiny_workspace, experiment, "spr")} == {"a" * 40}
+    assert {item.rewrite_key for item in video_items(tiny_workspace, experiment, "ona")} == {None}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_items_of_some_prompts_are_those_of_all(
+    variant: str, tiny_workspace: Workspace, experiment: Experiment
+) -> None:
+    every = video_items(tiny_workspace, experiment, variant)
+    some = video_items(tiny_workspace, experiment, variant, {"00002", "00004"})
+    assert some == [every[1], every[3]]
 
 
 def test_the_same_text_under_two_ids_is_two_videos(

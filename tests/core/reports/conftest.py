@@ -13,7 +13,7 @@ from onaspr_core.evaluation.score_table import Score, ScoreTable, keep_scores
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
-from onaspr_core.rewriting.stage import Rewrite
+from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video import Frames, encode_mp4
