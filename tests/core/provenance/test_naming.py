@@ -113,6 +113,13 @@ def test_a_name_means_the_settings_as_they_are_now(world: Workspace) -> None:
     assert provenance_of(changed, "tiny/baseline/p1").video["serves"] == ["tiny/baseline/p1"]
 
 
+def test_a_name_asks_nothing_of_other_prompts(world: Workspace) -> None:
+    rewriting = provenance_of(world, "tiny/spr/p2").rewriting
+    assert rewriting is not None
+    record_file(world, rewriting["key"], "rewrite").unlink()
+    assert provenance_of(world, "tiny/spr/p1").video["serves"] == ["tiny/spr/p1"]
+
+
 def test_a_damaged_record_is_named_with_what_to_do(world: Workspace) -> None:
     key = key_of(world, "ona", "p1")
     shown = world.settings.base / REPORT / "videos" / f"{key}.mp4"
