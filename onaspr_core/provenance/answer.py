@@ -36,7 +36,7 @@ class Provenance:
     """What a video was made from.
 
     `video` has its key and file, the variant that it amounts to, the name it was first `made_as`, and all
-    names that it `serves` now. Equal videos are one item: what cannot influence one (gamma within a step, the
+    names that it `serves` now. Equal videos are one item: what the key leaves out (gamma within a step, the
     neighbour's caption, the device) is that of the first. `noise` has the neighbour and the inverted noise,
     both None where eta is 0; `rewriting` is None where no rewrite was asked for. `notes` are sentences: what
     is different now, and what could not be found.
@@ -129,7 +129,7 @@ def _inverted(workspace: Workspace, record: Facts, notes: list[str]) -> tuple[Fa
     left_out = {*_OF_THE_CLIP, *_OF_THE_ITEM, "backbone", "backbone_fingerprint"}
     noise = {"key": key, **{name: value for name, value in told.items() if name not in left_out}}
     # Records from before they named the pool: the first that had the clip inverted is the best that is known.
-    return noise, pool or told["pool"]
+    return noise, pool or told.get("pool")
 
 
 def _neighbour(workspace: Workspace, record: Facts, pool: str | None, notes: list[str]) -> Facts | None:
@@ -138,14 +138,15 @@ def _neighbour(workspace: Workspace, record: Facts, pool: str | None, notes: lis
     if told is None:
         return None
     pair_id, key = told["pair_id"], told["clip_key"]
-    listed = [(pair, row) for pair, row in pairs_named(workspace, pair_id) if pair.pool == pool]
+    listed = [(pair, row) for pair, row in pairs_named(workspace, pair_id) if pool in (pair.pool, None)]
     if not listed:
-        notes.append(f"Pool {pool} does not list pair {pair_id} now.")
+        notes.append(f"{f'Pool {pool} does not list' if pool else 'No pool lists'} pair {pair_id} now.")
     for pair, _ in listed:
         if pair.caption != told["caption"]:
-            notes.append(f"The caption of pair {pair_id} in pool {pool} is now: {pair.caption}")
+            notes.append(f"The caption of pair {pair_id} in pool {pair.pool} is now: {pair.caption}")
         if pair.clip_key != key:
-            notes.append(f"Pair {pair_id} of pool {pool} has another clip now: {pair.clip_key or 'none'}.")
+            now = pair.clip_key or "none"
+            notes.append(f"Pair {pair_id} of pool {pair.pool} has another clip now: {now}.")
     source, row = next(((pair.source, row) for pair, row in listed if pair.clip_key == key), (None, None))
     cut: Facts = {}
     try:
@@ -179,6 +180,7 @@ def _rewriting(workspace: Workspace, found: Found, record: Facts, notes: list[st
         "gamma": record["gamma"],
         "fallback_reason": reason,
         "key": key,
+        **dict.fromkeys(("references", "model", "answers", "refused", "asked_with")),
     }
     try:
         kind, rewrite, as_used = _rewrite(workspace, record, key, reason, notes)

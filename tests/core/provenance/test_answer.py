@@ -173,6 +173,9 @@ def test_a_pair_that_left_the_pool_is_told_and_its_source_is_still_known(world: 
     answer = provenance_of(world, key)
     assert "Pool clips does not list pair 0001 now." in answer.notes
     assert answer.noise["neighbour"] == before | {"source_row": None}
+    edit_record(world, key, *ADDED)
+    record_file(world, answer.noise["inverted"]["key"], INVERTED).unlink()
+    assert "No pool lists pair 0001 now." in provenance_of(world, key).notes
 
 
 def test_a_prompt_that_fell_back_is_answered_for_with_its_reason_though_the_baseline_made_the_video(
@@ -224,7 +227,7 @@ def test_a_record_of_the_older_form_whose_rewrite_could_be_several_names_them_al
     [(kind, rewrite)] = rewrites_that_say(world, PROMPTS["p1"], ANSWERS["p1"][0], None)
     store_rewrite(world, kind, "f" * 40, rewrite, {})
     answer = provenance_of(world, key)
-    assert answer.rewriting is not None and "references" not in answer.rewriting
+    assert answer.rewriting is not None and answer.rewriting["references"] is None
     assert answer.rewriting["text"] == ANSWERS["p1"][0]
     [note] = answer.notes
     assert rewrite.key in note and "f" * 40 in note
@@ -275,8 +278,9 @@ def test_parts_that_are_gone_are_told_and_the_rest_is_answered(world: Workspace)
     assert f"inverted-latent {before.noise['inverted']['key']} is not in the store" in told
     assert f"rewrite {before.rewriting['key']} is not in the store any more" in told
     assert answer.noise["inverted"] == {"key": before.noise["inverted"]["key"]}
+    known = ("text", "steps", "gamma", "fallback_reason", "key")
     assert answer.rewriting == {
-        name: before.rewriting[name] for name in ("text", "steps", "gamma", "fallback_reason", "key")
+        name: value if name in known else None for name, value in before.rewriting.items()
     }
     assert answer.noise["neighbour"]["source"] == before.noise["neighbour"]["source"]
     assert (answer.prompt, answer.sampling, answer.software) == (
