@@ -20,10 +20,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from onaspr_core.backbones.protocol import Backbone
 from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.diffusion.noise import random_noise
-from onaspr_core.frames import Frames, to_frames
+from onaspr_core.frames import to_frames
 from onaspr_core.paths import resolve
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import BackboneSettings
+from onaspr_core.video import Frames
 
 BAR = 1.0
 PROMPTS = [

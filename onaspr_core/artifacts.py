@@ -9,7 +9,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_safetensors
 from onaspr_core.errors import UserError
 
 RECORD_SUFFIX = ".record.json"
+PARTIAL_SUFFIX = ".partial"
 
 
 def canonical_json(value: Any) -> str:
@@ -85,14 +86,28 @@ class ArtifactStore:
         """Return those of the keys that exist; one listing per first two digits, not one call per key."""
         found: set[str] = set()
         for prefix in {key[:2] for key in keys}:
-            folder = str(self._root / kind / prefix)
-            names = self._filesystem.ls(folder, detail=False) if self._filesystem.exists(folder) else []
-            found.update(
-                PurePosixPath(name).name.removesuffix(RECORD_SUFFIX)
-                for name in names
-                if str(name).endswith(RECORD_SUFFIX)
-            )
+            names = self._listed(self._root / kind / prefix)
+            found.update(name.removesuffix(RECORD_SUFFIX) for name in names if name.endswith(RECORD_SUFFIX))
         return found.intersection(keys)
+
+    def keys(self, kind: str, prefix: str = "") -> list[str]:
+        """Return the keys of all items of a kind that begin with these digits, sorted."""
+        names = self._names(kind, prefix)
+        return sorted(name.removesuffix(RECORD_SUFFIX) for name in names if name.endswith(RECORD_SUFFIX))
+
+    def keys_of_content(self, kind: str, sha256: str) -> list[str]:
+        """Return the keys of all items of a kind that have, or once had, a payload with this hash, sorted.
+
+        An item that was made again has a record of its latest payload alone.
+        """
+        found = []
+        for name in self._names(kind):
+            key, _, rest = name.partition("-")
+            if rest.startswith(f"{sha256[:8]}.") and self.has(kind, key):
+                data = self._filesystem.cat_file(f"{self._stem(kind, key)}-{rest}")
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    found.append(key)
+        return sorted(found)
 
     def url(self, kind: str, key: str) -> str:
         """Return where an item's payload lies."""
@@ -102,14 +117,19 @@ class ArtifactStore:
         """Return what an item was made from, with its size, checksum and suffix.
 
         Raises:
-            UserError: when there is no such item.
+            UserError: when there is no such item, or its record is damaged.
         """
         path = self._record_path(kind, key)
         if not self._filesystem.exists(path):
             raise UserError(
                 f"{kind} {key} is not in the store {self._root}; materialize the asset that makes it"
             )
-        record: dict[str, Any] = json.loads(self._filesystem.cat_file(path))
+        try:
+            record = json.loads(self._filesystem.cat_file(path))
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or not {"suffix", "sha256"} <= record.keys():
+            raise UserError(f"{path} is damaged; delete it to have the {kind} made again")
         return record
 
     def write(self, kind: str, key: str, suffix: str, data: bytes, record: Mapping[str, Any]) -> None:
@@ -160,6 +180,18 @@ class ArtifactStore:
         """Return the value that `write_json` stored."""
         return json.loads(self.read(kind, key))
 
+    def _names(self, kind: str, prefix: str = "") -> Iterator[str]:
+        """Names of all finished files of a kind whose keys begin with a prefix."""
+        for folder in self._listed(self._root / kind):
+            if folder.startswith(prefix[:2]):
+                names = self._listed(self._root / kind / folder)
+                yield from (n for n in names if n.startswith(prefix) and not n.endswith(PARTIAL_SUFFIX))
+
+    def _listed(self, folder: PurePosixPath) -> list[str]:
+        path = str(folder)
+        found = self._filesystem.ls(path, detail=False) if self._filesystem.exists(path) else []
+        return [PurePosixPath(name).name for name in found]
+
     def _stem(self, kind: str, key: str) -> PurePosixPath:
         return self._root / kind / key[:2] / key
 
@@ -176,7 +208,7 @@ class ArtifactStore:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
         try:
             with temporary.open("wb") as file:
                 file.write(data)

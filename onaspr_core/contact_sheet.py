@@ -9,12 +9,10 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from onaspr_core.errors import UserError
-
-Frames = npt.NDArray[np.uint8]
+from onaspr_core.video import Frames
 
 PAPER, INK, FAINT = (250, 250, 248), (34, 38, 46), (120, 126, 136)
 _GAP, _MARGIN, _TEXT, _LINE = 2, 12, 13, 17

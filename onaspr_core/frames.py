@@ -4,13 +4,11 @@ What does not belong here: decoding and encoding files (`onaspr_core.video`) and
 """
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
-Frames = npt.NDArray[np.uint8]
-"""uint8, (frames, height, width, 3), RGB."""
+from onaspr_core.video import Frames
 
 
 def fit_frames(frames: Frames, count: int, height: int, width: int) -> tuple[Frames, int]:

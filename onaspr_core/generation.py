@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
-from onaspr_core.rewriting.stage import Rewrite, rewrites_of
+from onaspr_core.rewriting.stage import rewrites_of
+from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import VARIANTS
 from onaspr_core.versions import library_versions
@@ -49,6 +50,7 @@ class VideoItem:
 
     `neighbour` and `inverted_key` are None where eta is 0. `rewritten_text` is None, and `rewritten_steps` 0,
     where no step uses a rewritten prompt; `fallback_reason` says so where the rewriter's guard is why.
+    `rewrite_key` names the stored rewrite of a variant that asks for one, used or not.
     """
 
     prompt: Prompt
@@ -59,11 +61,14 @@ class VideoItem:
     rewritten_text: str | None
     rewritten_steps: int
     fallback_reason: str | None
+    rewrite_key: str | None
     sample_index: int = 0
 
 
-def video_items(workspace: Workspace, e: Experiment, variant: str) -> list[VideoItem]:
-    """Return a variant's videos in the order of the prompts. Loads no model.
+def video_items(
+    workspace: Workspace, e: Experiment, variant: str, prompt_ids: Collection[str] | None = None
+) -> list[VideoItem]:
+    """Return a variant's videos, of all prompts or of these, in the order of the prompts. Loads no model.
 
     Raises:
         UserError: for an unknown variant, and when prompts, neighbours or rewrites that the variant needs
@@ -73,16 +78,17 @@ def video_items(workspace: Workspace, e: Experiment, variant: str) -> list[Video
         raise UserError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     eta = e.eta if VARIANTS[variant].inverted_noise else 0.0
     m = rewritten_step_count(e.sampling.steps, e.gamma) if VARIANTS[variant].rewritten_prompt else 0
+    prompts = [p for p in load_prompts(workspace, e) if prompt_ids is None or p.id in prompt_ids]
     neighbours = neighbours_of(workspace, e) if eta > 0 else {}
-    rewrites = rewrites_of(workspace, e) if m > 0 else {}
+    rewrites = rewrites_of(workspace, e, prompt_ids) if m > 0 else {}
     settings = workspace.settings
     fingerprint = backbone_fingerprint(settings.backbones[e.backbone], settings.base)
     inverted_keys = {
         one.clip_key: inverted_latent_key(workspace, e, one.clip_key)
-        for one in {references[0] for references in neighbours.values()}
+        for one in {neighbours[prompt.id][0] for prompt in prompts if neighbours}
     }
     items = []
-    for prompt in load_prompts(workspace, e):
+    for prompt in prompts:
         neighbour = neighbours[prompt.id][0] if neighbours else None
         item = VideoItem(
             prompt,
@@ -109,7 +115,7 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str) -> Outcom
 
     def open_maker() -> AbstractContextManager[Maker[VideoItem]]:
         backbone = open_backbone(workspace, e.backbone)
-        return nullcontext(lambda batch: _make_batch(workspace, e, backbone, batch))
+        return nullcontext(lambda batch: _make_batch(workspace, e, variant, backbone, batch))
 
     outcome = run_items(
         f"{variant} videos",
@@ -144,6 +150,7 @@ def _semantics(prompt: Prompt, rewrite: Rewrite | None, m: int) -> dict[str, Any
         "rewritten_text": rewrite.text if rewrite is not None and used else None,
         "rewritten_steps": m if used else 0,
         "fallback_reason": rewrite.fallback_reason if rewrite is not None else None,
+        "rewrite_key": rewrite.key if rewrite is not None else None,
     }
 
 
@@ -164,7 +171,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
 
 
 def _make_batch(
-    workspace: Workspace, e: Experiment, backbone: Backbone, batch: Sequence[VideoItem]
+    workspace: Workspace, e: Experiment, variant: str, backbone: Backbone, batch: Sequence[VideoItem]
 ) -> Iterator[Failure]:
     """Make and store what can be made of a batch, and yield what could not.
 
@@ -200,7 +207,7 @@ def _make_batch(
                 item.prompt.id, "the model gave values that are not finite; use dtype float32 or bfloat16"
             )
             continue
-        record = _record(workspace, e, backbone, item)
+        record = _record(workspace, e, variant, backbone, item)
         workspace.store.write(KIND, item.key, ".mp4", encode_mp4(frames, fps, CRF), record)
 
 
@@ -221,22 +228,37 @@ def _initial_noise(workspace: Workspace, e: Experiment, backbone: Backbone, item
     return mix_noise(random, read_inverted(workspace, item.inverted_key), item.eta)
 
 
-def _record(workspace: Workspace, e: Experiment, backbone: Backbone, item: VideoItem) -> dict[str, Any]:
-    """Return everything the video was made from, as JSON values."""
+def _record(
+    workspace: Workspace, e: Experiment, variant: str, backbone: Backbone, item: VideoItem
+) -> dict[str, Any]:
+    """Return everything the video was made from, as JSON values.
+
+    What the key leaves out (experiment, variant, pool, neighbour's caption, gamma) is that of whoever asked
+    first. Names of models are as the settings have them, because those may say otherwise later.
+    """
     frames, height, width = backbone.video_shape
+    model = workspace.settings.backbones[e.backbone]
     return {
+        "experiment": e.name,
+        "variant": variant,
         "prompt_id": item.prompt.id,
         "prompt": item.prompt.text,
         "rewritten_prompt": item.rewritten_text,
         "rewritten_steps": item.rewritten_steps,
+        "rewrite_key": item.rewrite_key,
         "fallback_reason": item.fallback_reason,
         "gamma": e.gamma if item.rewritten_steps else 0.0,
         "eta": "inf" if math.isinf(item.eta) else item.eta,
         "neighbour": asdict(item.neighbour) if item.neighbour else None,
+        "pool": e.pool if item.neighbour else None,
+        "embedding_model": workspace.settings.embedding.model if item.neighbour else None,
         "inverted_key": item.inverted_key,
         "seed": e.seed,
         "sample_index": item.sample_index,
         "backbone": e.backbone,
+        "backbone_model": model.path,
+        "backbone_family": model.family,
+        "backbone_dtype": model.dtype,
         "backbone_fingerprint": backbone.fingerprint,
         "device": backbone.device,
         "steps": e.sampling.steps,
@@ -244,7 +266,7 @@ def _record(workspace: Workspace, e: Experiment, backbone: Backbone, item: Video
         "frames": frames,
         "height": height,
         "width": width,
-        "fps": workspace.settings.backbones[e.backbone].fps,
+        "fps": model.fps,
         "libraries": library_versions("torch", "diffusers", "transformers", "av"),
     }
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from onaspr_core.backbones.protocol import Backbone
-    from onaspr_core.frames import Frames
+    from onaspr_core.video import Frames
 
 KIND = "inverted-latent"
 VERSION = 1

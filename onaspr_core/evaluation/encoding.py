@@ -20,10 +20,10 @@ from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import Arrays, FeatureExtractor, FeatureSet, load
 from onaspr_core.evaluation.frame_sampling import ALL_FRAMES, FrameRule
+from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 KIND = "features"
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.frame_sampling import spread_evenly
 from onaspr_core.paths import folder_fingerprint, resolve
+from onaspr_core.video import Frames
 
-Frames = npt.NDArray[np.uint8]
 Arrays = dict[str, npt.NDArray[np.float32]]
 Role = Literal["image classifier", "image-text model", "video classifier"]
 

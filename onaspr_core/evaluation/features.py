@@ -15,7 +15,7 @@ from pathlib import Path
 from onaspr_core.compute import Outcome, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, RealVideo, real_videos
-from onaspr_core.evaluation.encoding import FeatureItem, Frames, make_features, video_item
+from onaspr_core.evaluation.encoding import FeatureItem, make_features, video_item
 from onaspr_core.evaluation.extractors import FeatureSet, describe
 from onaspr_core.evaluation.frame_sampling import (
     ALL_FRAMES,
@@ -27,7 +27,7 @@ from onaspr_core.evaluation.frame_sampling import (
 )
 from onaspr_core.paths import file_sha256
 from onaspr_core.settings import Experiment
-from onaspr_core.video import read_frames
+from onaspr_core.video import Frames, read_frames
 from onaspr_core.workspace import Workspace
 
 

@@ -19,8 +19,7 @@ import torch
 from PIL import Image
 
 from onaspr_core.errors import UserError
-
-Frames = npt.NDArray[np.uint8]
+from onaspr_core.video import Frames
 
 
 @dataclass(frozen=True)

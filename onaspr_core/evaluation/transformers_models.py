@@ -26,12 +26,12 @@ from onaspr_core.evaluation.extractors import (
     Arrays,
     FeatureExtractor,
     FeatureSet,
-    Frames,
     fit_frames,
     grouped_softmax,
     readable,
 )
 from onaspr_core.evaluation.preprocessing import Preprocessing, read_preprocessing
+from onaspr_core.video import Frames
 
 
 def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onaspr_core.miniature.attributes import BACKGROUNDS, Scene
+from onaspr_core.video import Frames
 
 CLIP_SIZE = 32
 CLIP_FRAMES = 8
@@ -22,7 +23,6 @@ FPS = 24
 FRAME_STRIDE = 8
 CLIP_TIMES = np.arange(CLIP_FRAMES) * FRAME_STRIDE
 
-Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
 OBJECT_RGB = {

@@ -138,6 +138,19 @@ def pool_pairs(workspace: Workspace, pool: str) -> list[Pair]:
     return _pairs(workspace, pool, "clip_key in (select key from clips where status = 'ready')")
 
 
+def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str, str]]]:
+    """Return the pairs of this id in all pools, each with the columns of its source that no pool uses.
+
+    Empty where there is no manifest.
+    """
+    rows = workspace.catalog.rows(
+        "select pool, pair_id, caption, rank, source, clip_key, extra from manifest "
+        "where pair_id = ? order by pool",
+        [pair_id],
+    )
+    return [(Pair(*pair), json.loads(extra)) for *pair, extra in rows or ()]
+
+
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
     rows = workspace.catalog.rows(
         "select pool, pair_id, caption, rank, source, clip_key from manifest "

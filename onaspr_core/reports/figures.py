@@ -30,6 +30,7 @@ from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import title_of
+from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 VERSION = 2
@@ -62,7 +63,7 @@ class Strip:
     """One prompt of the frame strip: its text, and per shown variant the frames, uint8 (F, H, W, 3)."""
 
     text: str
-    videos: Sequence[tuple[str, npt.NDArray[np.uint8]]]
+    videos: Sequence[tuple[str, Frames]]
 
 
 def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
@@ -172,7 +173,7 @@ def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
     axes.set_xlabel(f"{told}n = {count_of(table, metric)}", fontsize=7.5, color="#5c636e", loc="left")
 
 
-def _draw_video(line: npt.NDArray[np.object_], variant: str, video: npt.NDArray[np.uint8]) -> None:
+def _draw_video(line: npt.NDArray[np.object_], variant: str, video: Frames) -> None:
     for i, axes in enumerate(line):
         axes.set_xticks([])
         axes.set_yticks([])

@@ -31,7 +31,8 @@ from onaspr_core.reports.gallery_page import (
     template_texts,
 )
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
-from onaspr_core.rewriting.stage import Rewrite, rewrites_of
+from onaspr_core.rewriting.stage import rewrites_of
+from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
@@ -194,6 +195,7 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
     return VideoView(
         variant=variant,
         file=_video_path(key) if key is not None and there else None,
+        key=key,
         reason="" if there else f"materialize {variant}_videos",
         clipsim=value,
         gain=value - before if compared and value is not None and before is not None else None,

@@ -25,12 +25,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 class VideoView:
     """One video of a prompt: `file` relative to the page, or None and the `reason` it is missing.
 
+    `key` is what `python -m onaspr_core.provenance` knows it by.
     `clipsim` and `gain` (over the baseline) are None where they were not measured; `attributes` are
     (name, what the prompt asks for, whether the classifier found it).
     """
 
     variant: str
     file: str | None
+    key: str | None = None
     reason: str = ""
     clipsim: float | None = None
     gain: float | None = None

@@ -7,9 +7,9 @@ rewrites, and no longer.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onaspr_core.artifacts import content_key
@@ -19,44 +19,25 @@ from onaspr_core.markdown import table
 from onaspr_core.prompts import load_prompts
 from onaspr_core.rewriting import guard, template
 from onaspr_core.rewriting.server import EMBEDDED_MODEL, model_fingerprint
+from onaspr_core.rewriting.stored import (
+    KIND,
+    UNANSWERED_KIND,
+    Attempt,
+    Rewrite,
+    store_rewrite,
+    stored_rewrites,
+)
 from onaspr_core.settings import Experiment, RewriterSettings
 from onaspr_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from onaspr_core.rewriting.client import LanguageModel
 
-KIND = "rewrite"
-UNANSWERED_KIND = "unanswered-rewrite"
-"""Originals that stand in for rewrites the endpoint gave no answer for; the next run asks for these again."""
-
 LONGEST_RECORDED_ANSWER = 2000
 UNANSWERED_IN_A_ROW = 3
 """After so many prompts in a row without an answer the endpoint counts as down."""
 
 PROMPTS_SHOWN = 50
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One raw answer of the model, cut at 2,000 characters, and why it was refused, if it was."""
-
-    answer: str
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class Rewrite:
-    """What a prompt became; `text` is the original where `fallback_reason` says why there is no other.
-
-    `attempts` are all answers that were drawn, in order; the last one's reason is the fallback's.
-    """
-
-    text: str
-    original: str
-    references: tuple[str, ...]
-    fallback_reason: str | None
-    attempts: tuple[Attempt, ...]
-    model: str
 
 
 @dataclass(frozen=True)
@@ -73,16 +54,19 @@ def rewriter_fingerprint(settings: RewriterSettings, embedder_fingerprint: str) 
     The endpoint's address and the time limit are not in it: a model is known by its name, the embedded one
     also by the SHA-256 of its file.
     """
+    return content_key("rewriter", **_asked_with(settings, embedder_fingerprint))
+
+
+def _asked_with(settings: RewriterSettings, embedder_fingerprint: str) -> dict[str, Any]:
     one_shot = template.wants_example(settings)
-    return content_key(
-        "rewriter",
+    return {
         **settings.model_dump(exclude={"timeout_seconds", "one_shot"}),
-        one_shot=one_shot,
-        file=model_fingerprint() if settings.model == EMBEDDED_MODEL else "",
-        template=template.fingerprint(one_shot),
-        guard=guard.RULES_VERSION,
-        embedder=embedder_fingerprint,
-    )
+        "one_shot": one_shot,
+        "file": model_fingerprint() if settings.model == EMBEDDED_MODEL else "",
+        "template": template.fingerprint(one_shot),
+        "guard": guard.RULES_VERSION,
+        "embedder": embedder_fingerprint,
+    }
 
 
 def rewrite_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
@@ -115,13 +99,19 @@ def rewrite_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
     )
 
 
-def rewrites_of(workspace: Workspace, experiment: Experiment) -> dict[str, Rewrite]:
-    """Return the rewrite of each prompt by prompt id, in the order of the prompt file.
+def rewrites_of(
+    workspace: Workspace, experiment: Experiment, prompt_ids: Collection[str] | None = None
+) -> dict[str, Rewrite]:
+    """Return the rewrite of each prompt, or of these alone, by prompt id in the order of the prompt file.
 
     Raises:
         UserError: when a prompt has none for its present references and settings.
     """
-    return {item.prompt_id: _stored(workspace, item) for item in _items(workspace, experiment)}
+    return {
+        item.prompt_id: _stored(workspace, item)
+        for item in _items(workspace, experiment)
+        if prompt_ids is None or item.prompt_id in prompt_ids
+    }
 
 
 def _items(workspace: Workspace, experiment: Experiment) -> list[_Item]:
@@ -141,16 +131,12 @@ def _items(workspace: Workspace, experiment: Experiment) -> list[_Item]:
 
 
 def _stored(workspace: Workspace, item: _Item) -> Rewrite:
-    kinds = (kind for kind in (KIND, UNANSWERED_KIND) if workspace.store.has(kind, item.key))
-    kind = next(kinds, None)
-    if kind is None:
-        raise UserError(
-            f"prompt {item.prompt_id} has no rewrite for its references and settings; "
-            "materialize the asset `rewritten_prompts`"
-        )
-    value = workspace.store.read_json(kind, item.key)
-    attempts = tuple(Attempt(**attempt) for attempt in value.pop("attempts"))
-    return Rewrite(**{**value, "references": tuple(value["references"]), "attempts": attempts})
+    for _, rewrite in stored_rewrites(workspace, item.key):
+        return rewrite
+    raise UserError(
+        f"prompt {item.prompt_id} has no rewrite for its references and settings; "
+        "materialize the asset `rewritten_prompts`"
+    )
 
 
 @contextmanager
@@ -160,7 +146,8 @@ def _open_maker(
     from onaspr_core.retrieval.embedder import embedder
     from onaspr_core.rewriting.client import open_language_model
 
-    encode = embedder(workspace).encode
+    encoder = embedder(workspace)
+    asked_with = _asked_with(settings, encoder.fingerprint)
     unanswered_in_a_row = 0
 
     with open_language_model(settings) as model:
@@ -169,10 +156,10 @@ def _open_maker(
         def make(batch: Sequence[_Item]) -> Iterator[Failure]:
             nonlocal unanswered_in_a_row
             for item in batch:
-                rewrite, trouble = rewrite_one(model, settings, encode, item.text, item.references)
+                rewrite, trouble = rewrite_one(model, settings, encoder.encode, item.text, item.references)
                 if trouble is None:
                     unanswered_in_a_row = 0
-                    _store(workspace, KIND, item.key, rewrite)
+                    store_rewrite(workspace, KIND, item.key, rewrite, asked_with)
                     continue
                 unanswered_in_a_row += 1
                 if unanswered_in_a_row == UNANSWERED_IN_A_ROW:
@@ -180,7 +167,7 @@ def _open_maker(
                         f"{settings.model} gave no usable answer to {UNANSWERED_IN_A_ROW} prompts in a row "
                         f"({trouble}); check the endpoint and run again. What has been rewritten is kept"
                     )
-                _store(workspace, UNANSWERED_KIND, item.key, rewrite)
+                store_rewrite(workspace, UNANSWERED_KIND, item.key, rewrite, asked_with)
                 yield Failure(item.prompt_id, f"{trouble}; the original prompt is used")
 
         yield make
@@ -251,16 +238,6 @@ def _rewrite(
         attempts=tuple(attempts),
         model=settings.model,
     )
-
-
-def _store(workspace: Workspace, kind: str, key: str, rewrite: Rewrite) -> None:
-    record = {
-        "prompt": rewrite.original,
-        "references": list(rewrite.references),
-        "model": rewrite.model,
-        "fallback_reason": rewrite.fallback_reason,
-    }
-    workspace.store.write_json(kind, key, asdict(rewrite), record)
 
 
 def _facts(experiment: Experiment, rewrites: Sequence[Rewrite]) -> dict[str, Any]:

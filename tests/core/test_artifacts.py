@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import multiprocessing
@@ -54,6 +55,42 @@ def test_existing_lists_what_is_there_and_nothing_else(tmp_path: Path) -> None:
         store.write("x", key, ".bin", b"1", {})
     assert store.existing("x", keys) == set(keys[:7])
     assert store.existing("y", keys) == set()
+
+
+def test_keys_are_found_by_their_first_digits_and_by_the_bytes_they_were_stored_with(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "[odd] root"))
+    for key, data in (("ab1", b"one"), ("ab2", b"two"), ("ac3", b"one"), ("b14", b"one")):
+        store.write("x", key.ljust(40, "0"), ".bin", data, {})
+    short = [key[:3] for key in store.keys("x", "a")]
+    assert short == ["ab1", "ab2", "ac3"] == [key[:3] for key in store.keys("x")][:3]
+    assert [key[:3] for key in store.keys("x", "ab")] == ["ab1", "ab2"]
+    assert [key[:3] for key in store.keys("x", "ab2")] == ["ab2"]
+    assert store.keys("x", "ad") == store.keys("y", "a") == []
+    one = hashlib.sha256(b"one").hexdigest()
+    assert [key[:3] for key in store.keys_of_content("x", one)] == ["ab1", "ac3", "b14"]
+    assert store.keys_of_content("x", hashlib.sha256(b"three").hexdigest()) == []
+    store.write("x", "ab1".ljust(40, "0"), ".bin", b"again", {})
+    assert [key[:3] for key in store.keys_of_content("x", one)] == ["ab1", "ac3", "b14"]
+
+
+def test_files_that_a_killed_run_left_are_no_items(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    store.write("x", "ab" * 20, ".bin", b"1", {})
+    stem = tmp_path / "x" / "ab" / ("ab" * 20)
+    digest = hashlib.sha256(b"1").hexdigest()
+    Path(f"{stem}.record.json").rename(f"{stem}.record.json.0123.partial")
+    assert store.keys("x") == store.keys_of_content("x", digest) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"sha256": "0"}', b"\xff\xfe"])
+def test_a_damaged_record_is_named_with_what_to_do(tmp_path: Path, damage: bytes) -> None:
+    store = ArtifactStore(str(tmp_path))
+    store.write("video", "ab" * 20, ".mp4", b"1", {})
+    record = tmp_path / "video" / "ab" / f"{'ab' * 20}.record.json"
+    record.write_bytes(damage)
+    with pytest.raises(UserError, match="delete it to have the video made again") as refused:
+        store.record("video", "ab" * 20)
+    assert str(record) in str(refused.value)
 
 
 def test_a_payload_without_its_record_does_not_exist(tmp_path: Path) -> None:

@@ -3,15 +3,15 @@
 import io
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from onaspr_core.contact_sheet import contact_sheet, enlarge, spread
 from onaspr_core.errors import UserError
+from onaspr_core.video import Frames
 
 
-def video(colour: tuple[int, int, int], frames: int = 8, size: int = 32) -> npt.NDArray[np.uint8]:
+def video(colour: tuple[int, int, int], frames: int = 8, size: int = 32) -> Frames:
     return np.full((frames, size, size, 3), colour, np.uint8)
 
 
@@ -47,8 +47,6 @@ def test_equal_videos_give_equal_bytes_and_labels_of_any_length_fit() -> None:
 
 
 @pytest.mark.parametrize(("videos", "labels"), [([], []), ([video((0, 0, 0))], [])])
-def test_a_sheet_without_videos_or_labels_is_refused(
-    videos: list[npt.NDArray[np.uint8]], labels: list[str]
-) -> None:
+def test_a_sheet_without_videos_or_labels_is_refused(videos: list[Frames], labels: list[str]) -> None:
     with pytest.raises(UserError, match="one label each"):
         contact_sheet(videos, labels)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from onaspr_core import generation
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import encode_mp4
+from onaspr_core.video import Frames, encode_mp4
 from onaspr_core.workspace import Workspace
 from tests.tiny_models import save_tiny_judges
 
@@ -96,7 +95,7 @@ class Bench:
                 self.put(variant, row["id"], noise_video(10 * v + i))
         ingest_prompts(self.workspace(), self.experiment())
 
-    def put(self, variant: str, prompt: str, frames: npt.NDArray[np.uint8]) -> None:
+    def put(self, variant: str, prompt: str, frames: Frames) -> None:
         """Make this the video of a variant and prompt."""
         data = encode_mp4(frames, 8)
         key = hashlib.sha256(data).hexdigest()[:40]
@@ -137,7 +136,7 @@ def bench(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
     return made
 
 
-def noise_video(seed: int, frames: int = 4, width: int = 16) -> npt.NDArray[np.uint8]:
+def noise_video(seed: int, frames: int = 4, width: int = 16) -> Frames:
     """A still of blocks with a drifting brightness: small, and different for every seed."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 200, (1, 4, width // 4, 3)).repeat(4, axis=1).repeat(4, axis=2)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -31,6 +30,7 @@ from onaspr_core.evaluation.extractors import (
 )
 from onaspr_core.evaluation.preprocessing import read_preprocessing
 from onaspr_core.paths import resolve
+from onaspr_core.video import Frames
 
 FOLDERS: dict[Role, str] = {
     "image classifier": "image-classifier",
@@ -43,11 +43,11 @@ def described(models: Path, role: Role) -> FeatureSet:
     return describe(role, str(models / FOLDERS[role]), "tiny", Path("/"))
 
 
-def noise(frames: int, size: int = 16, seed: int = 0) -> npt.NDArray[np.uint8]:
+def noise(frames: int, size: int = 16, seed: int = 0) -> Frames:
     return np.random.default_rng(seed).integers(0, 256, (frames, size, size, 3)).astype(np.uint8)
 
 
-def by_hand(frames: npt.NDArray[np.uint8]) -> torch.Tensor:
+def by_hand(frames: Frames) -> torch.Tensor:
     mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.5, 0.5, 0.25])
     return ((torch.from_numpy(frames) / 255 - mean) / std).permute(0, 3, 1, 2)
 
@@ -167,7 +167,7 @@ def test_fid_resizes_in_float_and_clip_in_eight_bits(models: Path) -> None:
     assert float((in_float - in_bytes).abs().max()) > 1e-4
 
 
-def white_half(size: int) -> npt.NDArray[np.uint8]:
+def white_half(size: int) -> Frames:
     frame = np.zeros((1, size, size, 3), np.uint8)
     frame[:, :, size // 2 :] = 255
     return frame

@@ -17,10 +17,9 @@ from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.scores import score_experiment, scores_of
 from onaspr_core.prompts import load_prompts
-from onaspr_core.video import encode_mp4, read_frames
+from onaspr_core.video import Frames, encode_mp4, read_frames
 
 Array = npt.NDArray[Any]
-Frames = npt.NDArray[np.uint8]
 PROMPTS, RESAMPLES, SEED = 5, 50, 0
 GENERATED, REAL = [0, 4, 8, 12, 15], [0, 12, 24, 36, 48]
 REAL_FVD = [floor(i * 49 / 15 + 0.5) for i in range(16)]

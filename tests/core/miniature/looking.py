@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from onaspr_core.video import Frames
 
 OBJECTS = {"red": (225, 30, 30), "yellow": (250, 220, 30), "white": (250, 250, 250), "purple": (150, 40, 200)}
 GROUNDS = {"sea": (30, 100, 190), "meadow": (60, 155, 60), "sand": (200, 165, 115), "night": (15, 15, 35)}
@@ -19,7 +20,7 @@ class Seen(NamedTuple):
     area: float
 
 
-def look(frames: npt.NDArray[np.uint8]) -> Seen:
+def look(frames: Frames) -> Seen:
     """Look at frames (F, H, W, 3): nearest everyday colours, and the way of the object's centroid."""
     pixels = frames.astype(float)
     middle = np.median(pixels.reshape(-1, 3), axis=0)

@@ -1,12 +1,11 @@
 """Pixels do what the scene says, measured without the renderer's own geometry."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from onaspr_core.miniature.attributes import GROUPS, Scene, random_scenes
 from onaspr_core.miniature.rendering import clip_frames, half_chroma, source_frames
-from onaspr_core.video import encode_mp4, read_frames, square
+from onaspr_core.video import Frames, encode_mp4, read_frames, square
 from tests.core.miniature.looking import look
 
 
@@ -75,11 +74,11 @@ def test_groups_have_the_sizes_that_the_classifiers_are_built_for() -> None:
     assert [len(values) for values in GROUPS.values()] == [4, 3, 4, 4]
 
 
-def _distance(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
+def _distance(a: Frames, b: Frames) -> float:
     return float(np.sqrt(np.mean((a.astype(float) - b) ** 2)))
 
 
-def read_frames_of(content: bytes) -> npt.NDArray[np.uint8]:
+def read_frames_of(content: bytes) -> Frames:
     import io
 
     return read_frames(io.BytesIO(content))

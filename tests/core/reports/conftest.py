@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from onaspr_core import generation
@@ -14,10 +13,10 @@ from onaspr_core.evaluation.score_table import Score, ScoreTable, keep_scores
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
-from onaspr_core.rewriting.stage import Rewrite
+from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import encode_mp4
+from onaspr_core.video import Frames, encode_mp4
 from onaspr_core.workspace import Workspace
 
 BASE = Score(
@@ -168,7 +167,7 @@ def key_of(variant: str, prompt: int) -> str:
     return f"{list(VARIANTS).index(variant)}{prompt}" + "a" * 38
 
 
-def still(seed: int) -> npt.NDArray[np.uint8]:
+def still(seed: int) -> Frames:
     """Four equal frames of four blocks."""
     blocks = np.random.default_rng(seed).integers(0, 255, (1, 2, 2, 3)).astype(np.uint8)
     return blocks.repeat(4, axis=0).repeat(8, axis=1).repeat(8, axis=2)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from onaspr_core import generation
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.reports.gallery import write_gallery
+from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
 ADDRESSES = ("src", "href", "data-src", "poster")
@@ -20,11 +21,13 @@ class Page(HTMLParser):
         self.tags: Counter[str] = Counter()
         self.addresses: list[str] = []
         self.texts: list[str] = []
+        self.titles: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
         self.addresses += [value or "" for name, value in attrs if name in ADDRESSES]
+        self.titles += [value or "" for name, value in attrs if name == "title"]
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -51,6 +54,16 @@ def test_the_page_shows_every_video_the_references_the_rewrite_and_the_scores(re
     ):
         assert shown in text
     assert "10 of 50" in text
+
+
+def test_every_video_carries_the_key_that_it_can_be_asked_about_by(reported: Workspace) -> None:
+    e = reported.settings.experiment("e")
+    write_gallery(reported, e)
+    page = written(reported)
+    keys = {item.key for variant in VARIANTS for item in generation.video_items(reported, e, variant)}
+    asked = {f"python -m onaspr_core.provenance {key}" for key in keys}
+    assert len(keys) == 8 and asked <= set(page.titles)
+    assert {key[:12] for key in keys} <= set(page.texts)
 
 
 def test_every_address_is_a_file_beside_the_page_or_a_place_in_it(reported: Workspace) -> None:

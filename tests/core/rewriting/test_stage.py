@@ -8,7 +8,8 @@ import pytest
 from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.rewriting import guard, server, stage, template
-from onaspr_core.rewriting.stage import UNANSWERED_KIND, rewrite_prompts, rewrites_of
+from onaspr_core.rewriting.stage import rewrite_prompts, rewrites_of
+from onaspr_core.rewriting.stored import KIND, UNANSWERED_KIND
 from onaspr_core.settings import RewriterSettings
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.bench import Bench
@@ -53,6 +54,21 @@ def test_every_prompt_gets_a_stored_rewrite_with_all_that_it_was_made_from(
     assert [(one.answer, one.reason) for one in rewrite.attempts] == [(rewrite.text, None)]
     said = endpoint.requests[0]["messages"][-1]["content"]
     assert said == template.instruction(SURFERS[:2], PROMPTS["p1"])
+
+
+def test_the_record_tells_how_the_model_was_asked_and_a_rewrite_knows_its_key(
+    bench: Bench, endpoint: FakeEndpoint
+) -> None:
+    endpoint.replies = list(GOOD)
+    e = bench.experiment(max_words=12, timeout_seconds=9.0)
+    rewrite_prompts(bench.workspace, e)
+    rewrites = rewrites_of(bench.workspace, e)
+    assert rewrites_of(bench.workspace, e, {"p2"}) == {"p2": rewrites["p2"]}
+    record = bench.workspace.store.record(KIND, rewrites["p2"].key)
+    asked = record["asked_with"]
+    assert record["prompt"] == PROMPTS["p2"] and "timeout_seconds" not in asked
+    assert (asked["max_words"], asked["embedder"], asked["one_shot"]) == (12, "bag", False)
+    assert asked["guard"] == guard.RULES_VERSION and asked["template"] == template.fingerprint(False)
 
 
 def test_what_fails_the_guard_is_asked_for_once_more(bench: Bench, endpoint: FakeEndpoint) -> None:
