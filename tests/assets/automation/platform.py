@@ -11,6 +11,7 @@ import dagster as dg
 import numpy as np
 
 from onaspr_assets.build import build_defs
+from onaspr_assets.console import FAILED_CHECK
 from onaspr_assets.sensors import settings_sensor
 from onaspr_core.video import encode_mp4
 
@@ -63,6 +64,8 @@ PROMPTS = ("a red cat sleeps", "a pair of dogs run", "a night at sea")
 UNUSED = "car"
 """The clip that is the neighbour or a reference of no prompt."""
 
+Key = dg.AssetKey | dg.AssetCheckKey
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -74,12 +77,26 @@ class Ran:
     computed: int
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What one check found in one run."""
+
+    asset: str
+    check: str
+    partition: str | None
+    passed: bool
+
+
 @dataclass
 class Platform:
-    """The project's folder, with a Dagster home in it, and the cursor of the automation."""
+    """The project's folder, with a Dagster home in it, and the cursor of the automation.
+
+    `checked` is what checks found, run after run.
+    """
 
     folder: Path
     cursor: object = None
+    checked: list[Checked] = field(default_factory=list)
     captions: dict[str, str] = field(default_factory=lambda: dict(CAPTIONS))
 
     def __post_init__(self) -> None:
@@ -95,7 +112,7 @@ class Platform:
     def copy_to(self, folder: Path) -> "Platform":
         """The same project, with all that was made, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Platform(folder, self.cursor)
+        return Platform(folder, self.cursor, list(self.checked))
 
     def _write_world(self) -> None:
         self.write_captions()
@@ -157,8 +174,8 @@ class Platform:
             self.instance.report_runless_asset_event(event)
         return len(result.asset_events)
 
-    def evaluate(self) -> dict[str | None, set[dg.AssetKey]]:
-        """One tick of the automation: which assets it asks for, by partition."""
+    def evaluate(self) -> dict[str | None, set[Key]]:
+        """One tick of the automation: which assets and checks it asks for, by partition."""
         # The tester asks for the partitions thousands of times a tick; the daemon remembers them.
         partitions = tuple(self.instance.get_dynamic_partitions("experiments"))
         with (
@@ -170,24 +187,29 @@ class Platform:
             warnings.simplefilter("ignore", dg.BetaWarning)
             result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
         self.cursor = result.cursor
-        asked: dict[str | None, set[dg.AssetKey]] = {}
+        asked: dict[str | None, set[Key]] = {}
         for one in result.results:
             for partition in result.get_requested_partitions(one.key):
                 asked.setdefault(partition, set()).add(one.key)
         return asked
 
-    def run(self, partition: str | None, keys: set[dg.AssetKey]) -> list[Ran]:
-        """One run, as the daemon would launch it."""
+    def run(self, partition: str | None, keys: set[Key]) -> list[Ran]:
+        """One run, as the daemon would launch it: with the checks that were asked for, and no others."""
         job = self.defs.resolve_implicit_global_asset_job_def()
-        result = job.get_subset(asset_selection=keys).execute_in_process(
-            instance=self.instance, partition_key=partition, raise_on_error=False
-        )
+        checks = {key for key in keys if isinstance(key, dg.AssetCheckKey)}
+        assets = {key for key in keys if isinstance(key, dg.AssetKey)}
+        result = job.get_subset(
+            asset_selection=assets, asset_check_selection=checks or None
+        ).execute_in_process(instance=self.instance, partition_key=partition, raise_on_error=False)
+        for one in result.get_asset_check_evaluations():
+            name = one.asset_key.to_user_string()
+            self.checked.append(Checked(name, one.check_name, partition, one.passed))
         done = []
         for event in result.get_asset_materialization_events():
             made = event.materialization
             counts = {name: made.metadata[f"items_{name}"].value for name in ("total", "computed")}
             done.append(Ran(made.asset_key.to_user_string(), partition, **counts))  # type: ignore[arg-type]
-        failed = [event.step_key for event in result.all_node_events if event.is_step_failure]
+        failed = [event.step_key for event in result.all_node_events if _broke(event)]
         return done + [Ran(str(key), partition, -1, -1) for key in failed]
 
     def settle(self) -> list[Ran]:
@@ -201,6 +223,12 @@ class Platform:
             for partition, keys in asked.items():
                 ran += self.run(partition, keys)
         raise AssertionError(f"still asking after 60 ticks: {ran[-10:]}")
+
+
+def _broke(event: dg.DagsterEvent) -> bool:
+    """Say whether a step failed; one of a check that ran to its end and said no did not."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return event.is_step_failure and (error is None or error.cls_name != FAILED_CHECK)
 
 
 def assets(ran: list[Ran]) -> list[str]:
