@@ -40,8 +40,8 @@ def few_originals_were_kept(workspace: Workspace, e: Experiment) -> Finding:
     if share > allowed:
         counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         said += (
-            f", more than {percent(allowed)}: {counted}. SPR changes nothing for them; look at the answers on "
-            f"record, or choose a stronger `rewriter.model` than {e.rewriter.model}"
+            f", more than {percent(allowed)}: {counted}. SPR changes nothing for them; look at the answers "
+            f"on record, or choose a stronger `rewriter.model` than {e.rewriter.model}"
         )
     rows = [(reason, str(count)) for reason, count in reasons.most_common()]
     facts = {"originals_kept": reasons.total(), "share": share, "allowed_share": allowed}

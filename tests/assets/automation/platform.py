@@ -8,61 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 
 from onaspr_assets.build import build_defs
 from onaspr_assets.console import FAILED_CHECK
 from onaspr_assets.sensors import settings_sensor
-from onaspr_core.video import encode_mp4
-
-SETTINGS = """
-[store]
-root = "store"
-[embedding]
-model = "stand-in/embedder"
-[pools.clips]
-format = "folder"
-path = "captions.csv"
-videos = "videos"
-clip = { resolution = 16, frame_stride = 2, max_frames = 3 }
-[backbones.tiny]
-family = "modelscope"
-path = "MODELS/text-to-video"
-frames = 3
-height = 16
-width = 16
-device = "cpu"
-[experiments.one]
-pool = "clips"
-backbone = "tiny"
-prompts = "prompts.txt"
-eta = 0.5
-gamma = 0.5
-references.k = 2
-rewriter.model = "stand-in"
-sampling = { steps = 4, guidance_scale = 2.0 }
-[experiments.one.evaluation]
-inception_splits = 1
-bootstrap_samples = 20
-benchmark = { path = "benchmark.csv", videos = "real" }
-[experiments.one.evaluation.features]
-label = "tiny"
-image_classifier = "MODELS/image-classifier"
-image_text = "MODELS/image-text"
-video_classifier = "MODELS/video-classifier"
-"""
-
-CAPTIONS = {
-    "cat": "a red cat sleeps on a chair",
-    "dog": "a pair of dogs run over sand",
-    "sea": "a night at sea with ships",
-    "hat": "a hat lies in a box",
-    "tree": "a tree stands in a field",
-    "car": "old cars drive through rain",
-}
-PROMPTS = ("a red cat sleeps", "a pair of dogs run", "a night at sea")
-UNUSED = "car"
-"""The clip that is the neighbour or a reference of no prompt."""
+from tests.small_project import CAPTIONS, write_captions, write_world
 
 Key = dg.AssetKey | dg.AssetCheckKey
 
@@ -104,7 +54,7 @@ class Platform:
         if not home.exists():
             home.mkdir(parents=True)
             (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-            self._write_world()
+            write_world(self.folder)
         self.instance = dg.DagsterInstance.from_config(str(home))
         self.settings = (self.folder / "settings.toml").read_text()
         self.defs = build_defs(self.folder / "settings.toml")
@@ -113,19 +63,6 @@ class Platform:
         """The same project, with all that was made, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Platform(folder, self.cursor, list(self.checked))
-
-    def _write_world(self) -> None:
-        self.write_captions()
-        for seed, name in enumerate(CAPTIONS):
-            self.write_video(self.folder / "videos" / f"{name}.mp4", seed)
-        for seed in range(3):
-            self.write_video(self.folder / "real" / "d" / f"r{seed}.mp4", 50 + seed, frames=20)
-        rows = [f"r{seed},,1,d,real {seed}" for seed in range(3)]
-        (self.folder / "benchmark.csv").write_text(
-            "\n".join(["videoid,contentUrl,duration,page_dir,name", *rows]) + "\n"
-        )
-        (self.folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-        self.save(SETTINGS.replace("MODELS", str(self.folder / "models")))
 
     def save(self, settings: str) -> None:
         """Save the settings file."""
@@ -144,15 +81,7 @@ class Platform:
                 del self.captions[name]
             else:
                 self.captions[name] = caption
-        lines = [f'{name}.mp4,"{caption}"' for name, caption in self.captions.items()]
-        (self.folder / "captions.csv").write_text("\n".join(["file,caption", *lines]) + "\n")
-
-    @staticmethod
-    def write_video(path: Path, seed: int, frames: int = 7) -> None:
-        """Write a video of smooth noise."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        small = np.random.default_rng(seed).integers(0, 256, (frames, 4, 4, 3), np.uint8)
-        path.write_bytes(encode_mp4(small.repeat(4, 1).repeat(4, 2), 8.0))
+        write_captions(self.folder, self.captions)
 
     def look(self) -> int:
         """One tick of the settings sensor; returns how many observations it made."""
