@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from onaspr_assets import (
+    checks,
     console,
     evaluation,
     generation,
@@ -61,6 +62,7 @@ def build_defs(
     """
     return dg.Definitions(
         assets=[*params.param_assets(), *automated(ASSETS)],
+        asset_checks=checks.CHECKS,
         jobs=[params.observe_settings],
         sensors=[sensors.settings_sensor, sensors.automation_sensor()],
         schedules=schedules.SCHEDULES,

@@ -1,5 +1,7 @@
 """What a run says on a terminal: one line when an asset starts, its progress, what it did, what went wrong.
 
+A check says nothing unless it fails or warns, and then one sentence.
+
 `make demo` chooses it through `console.yaml`. Without it Dagster prints every event, and a stack trace around
 every sentence that is meant for a person. The run's log in the UI holds all of it in either case.
 """
@@ -9,6 +11,8 @@ import sys
 
 import dagster as dg
 
+from onaspr_assets.checks import CHECKS
+
 NAME = "console"
 SHOWN_AS_THEY_ARE = {
     dg.DagsterEventType.STEP_SKIPPED,
@@ -16,6 +20,8 @@ SHOWN_AS_THEY_ARE = {
     dg.DagsterEventType.RUN_CANCELED,
     dg.DagsterEventType.PIPELINE_FAILURE,
 }
+FAILED_CHECK = "DagsterAssetCheckFailedError"
+CHECK_STEPS = frozenset(check.op.name for check in CHECKS)
 
 
 @dg.logger(None, description="One line for what a person would say aloud; errors as sentences.")
@@ -38,15 +44,26 @@ def said(record: logging.LogRecord) -> str:
     if event is None:
         return f"{step}: {text}" if record.levelno >= logging.INFO else ""
     if event.event_type == dg.DagsterEventType.STEP_START:
-        return f"{step} …"
+        return "" if step in CHECK_STEPS else f"{step} …"
+    if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return _said_by_check(event.asset_check_evaluation_data)
     if event.event_type == dg.DagsterEventType.STEP_FAILURE:
         failure = event.step_failure_data
+        if failure.error and failure.error.cls_name == FAILED_CHECK:
+            return ""  # its evaluation has said so
         told = failure.user_failure_data
         reason = told.description if told else failure.error.to_string() if failure.error else text
         return f"{step} failed: {reason}"
     if event.event_type == dg.DagsterEventType.ENGINE_EVENT and "blocked by limit" in text:
         return f"{step}: waiting: another run holds the pool's slot ({text})"
     return text if event.event_type in SHOWN_AS_THEY_ARE else ""
+
+
+def _said_by_check(found: dg.AssetCheckEvaluation) -> str:
+    if found.passed:
+        return ""
+    verb = "warns" if found.severity == dg.AssetCheckSeverity.WARN else "failed"
+    return f"{found.asset_key.to_user_string()}: check {found.check_name} {verb}: {found.description}"
 
 
 class _Formatter(logging.Formatter):

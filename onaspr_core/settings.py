@@ -170,6 +170,25 @@ class EvaluationSettings(Section):
     batch_size: Count = 16
 
 
+class CheckSettings(Section):
+    """From when on a check says that a person should look. No result depends on it, and no version moves.
+
+    Three are shares, 0 … 1: of prompts that kept their original text, of a pool's videos that became no clip,
+    and of inverted latents that are unlike Gaussian noise. A latent is when its mean is farther than
+    `noise_mean` from 0, its variance more than a factor `noise_variance` from 1, its kurtosis farther than
+    `noise_kurtosis` from 3, or the correlation of neighbouring values, in space or in time, farther than
+    `noise_correlation` from 0.
+    """
+
+    fallback_share: Fraction = 0.25
+    unreadable_share: Fraction = 0.05
+    noise_share: Fraction = 0.05
+    noise_mean: Positive = 0.25
+    noise_variance: Annotated[float, Field(gt=1), AfterValidator(_finite)] = 2.0
+    noise_kurtosis: Positive = 1.5
+    noise_correlation: Annotated[float, Field(gt=0, le=1), AfterValidator(_finite)] = 0.5
+
+
 class Experiment(Section):
     """One named combination of pool, prompts and backbone with its own eta and gamma.
 
@@ -208,6 +227,7 @@ class Settings(Section):
     base: Path
     store: StoreSettings = StoreSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    checks: CheckSettings = CheckSettings()
     pools: dict[Name, PoolSettings]
     backbones: dict[Name, BackboneSettings]
     experiments: dict[Name, Experiment]

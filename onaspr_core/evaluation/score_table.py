@@ -18,6 +18,8 @@ from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
 TABLES = ("scores", "prompt_scores", "score_runs")
+EARLIER = "earlier_"
+"""Before a table's name: the rows that the present ones replaced."""
 
 
 @dataclass(frozen=True)
@@ -96,29 +98,34 @@ class ScoreTable:
         return next((s for s in self.scores if s.variant == variant and s.metric == metric), None)
 
 
-def scores_of(workspace: Workspace, e: Experiment) -> ScoreTable:
+def scores_of(workspace: Workspace, e: Experiment, *, earlier: bool = False) -> ScoreTable:
     """The experiment's scores from the catalog; an empty table before the first scoring.
 
-    Scores that an earlier version kept with other columns count as none: scoring brings them back.
+    With `earlier` those that the present ones replaced: the last ones that were other than these. Scores
+    that an earlier version kept with other columns count as none: scoring brings them back.
     """
+    before = EARLIER if earlier else ""
     with workspace.catalog.read() as connection:
-        if _columns(connection) != _wanted_columns():
+        if _columns(connection, f"{before}scores") != _wanted_columns():
             return ScoreTable(e.name, 0, ())
         columns = ", ".join(field.name for field in fields(Score))
         rows = connection.execute(
-            f"select {columns} from scores where experiment = ? order by position", [e.name]
+            f"select {columns} from {before}scores where experiment = ? order by position", [e.name]
         ).fetchall()
         about = connection.execute(
-            "select prompts, notes from score_runs where experiment = ?", [e.name]
+            f"select prompts, notes from {before}score_runs where experiment = ?", [e.name]
         ).fetchone()
     prompts, notes = about or (0, [])
     return ScoreTable(e.name, prompts, tuple(Score(*row) for row in rows), tuple(notes))
 
 
-def prompt_scores_of(workspace: Workspace, e: Experiment) -> dict[str, dict[str, dict[str, float]]]:
-    """Per-prompt values as variant → metric → prompt id → value."""
+def prompt_scores_of(
+    workspace: Workspace, e: Experiment, *, earlier: bool = False
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Per-prompt values as variant → metric → prompt id → value; `earlier` as in `scores_of`."""
+    before = EARLIER if earlier else ""
     rows = workspace.catalog.rows(
-        "select variant, metric, prompt, value from prompt_scores where experiment = ?", [e.name]
+        f"select variant, metric, prompt, value from {before}prompt_scores where experiment = ?", [e.name]
     )
     result: dict[str, dict[str, dict[str, float]]] = {}
     for variant, metric, prompt, value in rows or ():
@@ -131,18 +138,22 @@ def keep_scores(
     table: ScoreTable,
     per_prompt: Sequence[tuple[str, str, str, float]],
 ) -> None:
-    """Replace the experiment's rows in the catalog, in one transaction.
+    """Replace the experiment's rows in the catalog, in one transaction; the replaced ones become the earlier.
 
     `per_prompt` rows are (variant, metric, prompt id, value).
     """
     name = table.experiment
     with workspace.catalog.write() as connection:
-        if _columns(connection) != _wanted_columns():
+        if _columns(connection, "scores") != _wanted_columns():
             for kept in TABLES:
                 connection.execute(f"drop table if exists {kept}")
+                connection.execute(f"drop table if exists {EARLIER}{kept}")
         for statement in _tables():
             connection.execute(statement)
         for kept in TABLES:
+            connection.execute(f"create table if not exists {EARLIER}{kept} as from {kept} limit 0")
+            connection.execute(f"delete from {EARLIER}{kept} where experiment = ?", [name])
+            connection.execute(f"insert into {EARLIER}{kept} from {kept} where experiment = ?", [name])
             connection.execute(f"delete from {kept} where experiment = ?", [name])
         notes = list(table.notes)
         connection.execute("insert into score_runs values (?, ?, ?)", [name, table.prompts, notes])
@@ -152,10 +163,10 @@ def keep_scores(
         _insert(connection, "prompt_scores", dict(columns), name)
 
 
-def _columns(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Columns that the catalog's table of scores has; none before the first scoring."""
-    query = "select column_name from information_schema.columns where table_name = 'scores'"
-    return {name for (name,) in connection.execute(query).fetchall()}
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    """Columns that a table of scores in the catalog has; none before the first scoring."""
+    query = "select column_name from information_schema.columns where table_name = ?"
+    return {name for (name,) in connection.execute(query, [table]).fetchall()}
 
 
 def _wanted_columns() -> set[str]:

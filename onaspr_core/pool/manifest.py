@@ -151,6 +151,25 @@ def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str
     return [(Pair(*pair), json.loads(extra)) for *pair, extra in rows or ()]
 
 
+def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
+    """Return id and reason of the pairs of a pool that have no clip, by rank.
+
+    Raises:
+        UserError: when the manifest or the clips have not been materialized.
+    """
+    rows = workspace.catalog.rows(
+        "select pair_id, manifest.status, manifest.reason, clips.reason "
+        "from manifest left join clips on clips.key = clip_key "
+        "where pool = ? and clips.status is distinct from 'ready' order by rank, pair_id",
+        [pool],
+    )
+    if rows is None:
+        raise _not_made(pool)
+    # The manifest's own words for a missing file name its path, and reasons are there to be counted.
+    known = {"missing": "there is no such file", "present": "no clip was cut: pool_clips says why"}
+    return [(id_, cut or known.get(status) or refused) for id_, status, refused, cut in rows]
+
+
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
     rows = workspace.catalog.rows(
         "select pool, pair_id, caption, rank, source, clip_key from manifest "
@@ -158,10 +177,12 @@ def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
         [pool],
     )
     if rows is None:
-        raise UserError(
-            f"pool {pool} has no manifest or clips yet; materialize pool_manifest, then pool_clips"
-        )
+        raise _not_made(pool)
     return [Pair(*row) for row in rows]
+
+
+def _not_made(pool: str) -> UserError:
+    return UserError(f"pool {pool} has no manifest or clips yet; materialize pool_manifest, then pool_clips")
 
 
 def _choose(settings: PoolSettings, base: Path, counts: Counter[str]) -> list[tuple[int, SourceRow]]:

@@ -32,7 +32,7 @@ def embed_captions(workspace: Workspace) -> Outcome:
     """
     encoder = embedder(workspace)
     index = CaptionIndex(workspace.lance_path, encoder.fingerprint)
-    wanted = {row.row: row for row in _wanted(workspace, encoder.fingerprint)}
+    wanted = {row.row: row for row in wanted_rows(workspace, encoder.fingerprint)}
     before = {row.row: row for row in index.rows()}
     changed = [row for row in wanted.values() if before.get(row.row) != row]
     gone = before.keys() - wanted.keys()
@@ -66,7 +66,12 @@ def embed_captions(workspace: Workspace) -> Outcome:
     )
 
 
-def _wanted(workspace: Workspace, fingerprint: str) -> Iterator[CaptionRow]:
+def wanted_rows(workspace: Workspace, fingerprint: str) -> Iterator[CaptionRow]:
+    """Yield the rows that the index should hold: one for every pair of every pool whose clip is ready.
+
+    Raises:
+        UserError: when manifest or clips have not been materialized.
+    """
     for pool in workspace.settings.pools:
         for pair in pool_pairs(workspace, pool):
             yield CaptionRow(

@@ -114,6 +114,18 @@ def rewrites_of(
     }
 
 
+def prompts_without_rewrite(workspace: Workspace, experiment: Experiment) -> list[str]:
+    """Return the ids of prompts that have no stored rewrite for their present references and settings.
+
+    Raises:
+        UserError: when prompts or neighbours have not been materialized.
+    """
+    items = _items(workspace, experiment)
+    keys = [item.key for item in items]
+    stored = workspace.store.existing(KIND, keys) | workspace.store.existing(UNANSWERED_KIND, keys)
+    return [item.prompt_id for item in items if item.key not in stored]
+
+
 def _items(workspace: Workspace, experiment: Experiment) -> list[_Item]:
     from onaspr_core.retrieval.embedder import embedder
     from onaspr_core.retrieval.neighbours import neighbours_of

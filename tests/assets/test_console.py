@@ -62,3 +62,51 @@ def test_a_fault_of_the_program_keeps_its_stack_trace(capsys: pytest.CaptureFixt
     shown = lines(body, capsys)
     assert "ZeroDivisionError: a bug" in shown
     assert "Stack Trace" in shown
+
+
+def checked(found: dg.AssetCheckResult, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Materialize an asset and one after it, with this blocking check between them; return the lines."""
+    seen = dg.AssetKey("neighbours")
+
+    @dg.asset(key=seen)
+    def first() -> None: ...
+
+    @dg.asset(deps=[seen])
+    def second() -> None: ...
+
+    @dg.asset_check(asset=seen, blocking=True)
+    def every_prompt_has_neighbours() -> dg.AssetCheckResult:
+        return found
+
+    job = dg.Definitions(
+        assets=[first, second],
+        asset_checks=[every_prompt_has_neighbours],
+        loggers={"console": console},
+        jobs=[dg.define_asset_job("both")],
+        executor=dg.in_process_executor,
+    ).resolve_job_def("both")
+    job.execute_in_process(run_config={"loggers": {"console": {}}}, raise_on_error=False)
+    return [line.split("  ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_check_that_passed_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert checked(dg.AssetCheckResult(passed=True), capsys) == ["neighbours …", "second …"]
+
+
+def test_a_warning_is_one_sentence_and_what_follows_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    found = dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description="look at p1")
+    assert checked(found, capsys) == [
+        "neighbours …",
+        "neighbours: check every_prompt_has_neighbours warns: look at p1",
+        "second …",
+    ]
+
+
+def test_a_failed_check_is_one_sentence_without_a_stack_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = checked(dg.AssetCheckResult(passed=False, description="p1 has none; mend it"), capsys)
+    assert shown[:2] == [
+        "neighbours …",
+        "neighbours: check every_prompt_has_neighbours failed: p1 has none; mend it",
+    ]
+    assert not [line for line in shown if "Trace" in line or "DagsterAssetCheckFailedError" in line]
+    assert "second …" not in shown

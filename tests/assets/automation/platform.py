@@ -4,64 +4,19 @@ import shutil
 import unittest.mock
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import dagster as dg
-import numpy as np
 
 from onaspr_assets.build import build_defs
+from onaspr_assets.console import FAILED_CHECK
 from onaspr_assets.sensors import settings_sensor
-from onaspr_core.video import encode_mp4
+from tests.small_project import CAPTIONS, write_captions, write_world
 
-SETTINGS = """
-[store]
-root = "store"
-[embedding]
-model = "stand-in/embedder"
-[pools.clips]
-format = "folder"
-path = "captions.csv"
-videos = "videos"
-clip = { resolution = 16, frame_stride = 2, max_frames = 3 }
-[backbones.tiny]
-family = "modelscope"
-path = "MODELS/text-to-video"
-frames = 3
-height = 16
-width = 16
-device = "cpu"
-[experiments.one]
-pool = "clips"
-backbone = "tiny"
-prompts = "prompts.txt"
-eta = 0.5
-gamma = 0.5
-references.k = 2
-rewriter.model = "stand-in"
-sampling = { steps = 4, guidance_scale = 2.0 }
-[experiments.one.evaluation]
-inception_splits = 1
-bootstrap_samples = 20
-benchmark = { path = "benchmark.csv", videos = "real" }
-[experiments.one.evaluation.features]
-label = "tiny"
-image_classifier = "MODELS/image-classifier"
-image_text = "MODELS/image-text"
-video_classifier = "MODELS/video-classifier"
-"""
-
-CAPTIONS = {
-    "cat": "a red cat sleeps on a chair",
-    "dog": "a pair of dogs run over sand",
-    "sea": "a night at sea with ships",
-    "hat": "a hat lies in a box",
-    "tree": "a tree stands in a field",
-    "car": "old cars drive through rain",
-}
-PROMPTS = ("a red cat sleeps", "a pair of dogs run", "a night at sea")
-UNUSED = "car"
-"""The clip that is the neighbour or a reference of no prompt."""
+Key = dg.AssetKey | dg.AssetCheckKey
 
 
 @dataclass(frozen=True)
@@ -74,12 +29,26 @@ class Ran:
     computed: int
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What one check found in one run."""
+
+    asset: str
+    check: str
+    partition: str | None
+    passed: bool
+
+
 @dataclass
 class Platform:
-    """The project's folder, with a Dagster home in it, and the cursor of the automation."""
+    """The project's folder, with a Dagster home in it, and the cursor of the automation.
+
+    `checked` is what checks found, run after run.
+    """
 
     folder: Path
     cursor: object = None
+    checked: list[Checked] = field(default_factory=list)
     captions: dict[str, str] = field(default_factory=lambda: dict(CAPTIONS))
 
     def __post_init__(self) -> None:
@@ -87,7 +56,7 @@ class Platform:
         if not home.exists():
             home.mkdir(parents=True)
             (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-            self._write_world()
+            write_world(self.folder)
         self.instance = dg.DagsterInstance.from_config(str(home))
         self.settings = (self.folder / "settings.toml").read_text()
         self.defs = build_defs(self.folder / "settings.toml")
@@ -95,20 +64,7 @@ class Platform:
     def copy_to(self, folder: Path) -> "Platform":
         """The same project, with all that was made, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Platform(folder, self.cursor)
-
-    def _write_world(self) -> None:
-        self.write_captions()
-        for seed, name in enumerate(CAPTIONS):
-            self.write_video(self.folder / "videos" / f"{name}.mp4", seed)
-        for seed in range(3):
-            self.write_video(self.folder / "real" / "d" / f"r{seed}.mp4", 50 + seed, frames=20)
-        rows = [f"r{seed},,1,d,real {seed}" for seed in range(3)]
-        (self.folder / "benchmark.csv").write_text(
-            "\n".join(["videoid,contentUrl,duration,page_dir,name", *rows]) + "\n"
-        )
-        (self.folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-        self.save(SETTINGS.replace("MODELS", str(self.folder / "models")))
+        return Platform(folder, self.cursor, list(self.checked))
 
     def save(self, settings: str) -> None:
         """Save the settings file."""
@@ -127,15 +83,7 @@ class Platform:
                 del self.captions[name]
             else:
                 self.captions[name] = caption
-        lines = [f'{name}.mp4,"{caption}"' for name, caption in self.captions.items()]
-        (self.folder / "captions.csv").write_text("\n".join(["file,caption", *lines]) + "\n")
-
-    @staticmethod
-    def write_video(path: Path, seed: int, frames: int = 7) -> None:
-        """Write a video of smooth noise."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        small = np.random.default_rng(seed).integers(0, 256, (frames, 4, 4, 3), np.uint8)
-        path.write_bytes(encode_mp4(small.repeat(4, 1).repeat(4, 2), 8.0))
+        write_captions(self.folder, self.captions)
 
     def look(self) -> int:
         """One tick of the settings sensor; returns how many observations it made."""
@@ -157,8 +105,8 @@ class Platform:
             self.instance.report_runless_asset_event(event)
         return len(result.asset_events)
 
-    def evaluate(self) -> dict[str | None, set[dg.AssetKey]]:
-        """One tick of the automation: which assets it asks for, by partition."""
+    def evaluate(self) -> dict[str | None, set[Key]]:
+        """One tick of the automation: which assets and checks it asks for, by partition."""
         # The tester asks for the partitions thousands of times a tick; the daemon remembers them.
         partitions = tuple(self.instance.get_dynamic_partitions("experiments"))
         with (
@@ -170,24 +118,30 @@ class Platform:
             warnings.simplefilter("ignore", dg.BetaWarning)
             result = dg.evaluate_automation_conditions(self.defs, self.instance, cursor=self.cursor)  # type: ignore[arg-type]
         self.cursor = result.cursor
-        asked: dict[str | None, set[dg.AssetKey]] = {}
+        asked: dict[str | None, set[Key]] = {}
         for one in result.results:
-            for partition in result.get_requested_partitions(one.key):
+            # The tester's own `get_requested_partitions` knows nothing of checks.
+            for partition in _partitions(one.true_subset):
                 asked.setdefault(partition, set()).add(one.key)
         return asked
 
-    def run(self, partition: str | None, keys: set[dg.AssetKey]) -> list[Ran]:
-        """One run, as the daemon would launch it."""
+    def run(self, partition: str | None, keys: set[Key]) -> list[Ran]:
+        """One run, as the daemon would launch it: with the checks that were asked for, and no others."""
         job = self.defs.resolve_implicit_global_asset_job_def()
-        result = job.get_subset(asset_selection=keys).execute_in_process(
-            instance=self.instance, partition_key=partition, raise_on_error=False
-        )
+        checks = {key for key in keys if isinstance(key, dg.AssetCheckKey)}
+        assets = {key for key in keys if isinstance(key, dg.AssetKey)}
+        result = job.get_subset(
+            asset_selection=assets, asset_check_selection=checks or None
+        ).execute_in_process(instance=self.instance, partition_key=partition, raise_on_error=False)
+        for one in result.get_asset_check_evaluations():
+            name = one.asset_key.to_user_string()
+            self.checked.append(Checked(name, one.check_name, partition, one.passed))
         done = []
         for event in result.get_asset_materialization_events():
             made = event.materialization
             counts = {name: made.metadata[f"items_{name}"].value for name in ("total", "computed")}
             done.append(Ran(made.asset_key.to_user_string(), partition, **counts))  # type: ignore[arg-type]
-        failed = [event.step_key for event in result.all_node_events if event.is_step_failure]
+        failed = [event.step_key for event in result.all_node_events if _broke(event)]
         return done + [Ran(str(key), partition, -1, -1) for key in failed]
 
     def settle(self) -> list[Ran]:
@@ -201,6 +155,19 @@ class Platform:
             for partition, keys in asked.items():
                 ran += self.run(partition, keys)
         raise AssertionError(f"still asking after 60 ticks: {ran[-10:]}")
+
+
+def _partitions(subset: Any) -> Collection[str | None]:
+    """The partitions of what was asked for; without partitions, None where it was asked for."""
+    if subset.is_partitioned:
+        return cast(set[str | None], subset.expensively_compute_partition_keys())
+    return [] if subset.is_empty else [None]
+
+
+def _broke(event: dg.DagsterEvent) -> bool:
+    """Say whether a step failed; one of a check that ran to its end and said no did not."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return event.is_step_failure and (error is None or error.cls_name != FAILED_CHECK)
 
 
 def assets(ran: list[Ran]) -> list[str]:

@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from onaspr_core import generation
-from tests.assets.automation.platform import UNUSED, Platform, Ran, assets, computed
+from tests.assets.automation.platform import Platform, Ran, assets, computed
+from tests.small_project import UNUSED, write_video
 
 EVERYTHING = 17
 AFTER_VIDEOS = ["figures", "gallery", "scores", "tables"]
@@ -83,7 +84,7 @@ def test_clips_that_no_prompt_uses_stop_at_the_neighbours(settled: Platform) -> 
     shared = ["caption_embeddings", "neighbours", "pool_clips", "pool_manifest"]
     settled.write_captions(**{UNUSED: None})
     assert assets(settled.settle()) == shared
-    settled.write_video(settled.folder / "videos" / "bus.mp4", 9)
+    write_video(settled.folder / "videos" / "bus.mp4", 9)
     settled.write_captions(bus="empty buses wait under heavy fog")
     ran = settled.settle()
     assert assets(ran) == shared

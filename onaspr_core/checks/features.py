@@ -1,0 +1,34 @@
+"""The check of the real side's features."""
+
+from onaspr_core.checks.finding import Finding, every
+from onaspr_core.checks.stored import troubles
+from onaspr_core.errors import UserError
+from onaspr_core.evaluation.benchmarks import NO_BENCHMARK
+from onaspr_core.evaluation.encoding import KIND
+from onaspr_core.evaluation.features import feature_sets, real_features
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+
+def every_real_video_has_features(workspace: Workspace, e: Experiment) -> Finding:
+    """Read the features of every usable real video under each network: checksums and values.
+
+    Raises:
+        UserError: when a network is not there, or a benchmark is set and none of its videos is usable.
+    """
+    if e.evaluation.benchmark is None:
+        return Finding(True, f"benchmark {NO_BENCHMARK}")
+    videos = real_features(workspace, e, feature_sets(workspace, e))
+    if not videos:
+        raise UserError(
+            f"none of the videos of benchmark {e.evaluation.benchmark.path} is usable; materialize "
+            "benchmark_videos and look at its failures"
+        )
+    items = [(f"{item.name}, {item.feature_set.role}", item.key) for video in videos for item in video]
+    return every(
+        "features of real videos are there, undamaged and finite",
+        len(items),
+        troubles(workspace, KIND, items, "reference_features"),
+        "materialize reference_features",
+        real_videos=len(videos),
+    )

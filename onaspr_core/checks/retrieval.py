@@ -1,0 +1,62 @@
+"""Checks of prompts and neighbours: that the catalog holds what the file says, and that all can be used."""
+
+from onaspr_core.checks.finding import Finding, every
+from onaspr_core.paths import resolve
+from onaspr_core.pool.manifest import pool_pairs
+from onaspr_core.prompts import load_prompts, read_prompt_file
+from onaspr_core.retrieval.embedder import embedder
+from onaspr_core.retrieval.neighbours import neighbours_of
+from onaspr_core.retrieval.versions import caption_version
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+
+def every_prompt_is_in_the_catalog(workspace: Workspace, e: Experiment) -> Finding:
+    """Compare the prompts of the catalog with the prompt file, up to the limit.
+
+    Raises:
+        UserError: when the file cannot be read or holds no prompt, or the catalog holds none.
+    """
+    file = read_prompt_file(resolve(e.prompts, workspace.settings.base))[: e.prompt_limit]
+    wanted = {prompt.id: prompt for prompt in file}
+    held = {prompt.id: prompt for prompt in load_prompts(workspace, e)}
+    problems = [(id_, "not in the catalog") for id_ in wanted if id_ not in held]
+    problems += [(id_, "not in the prompt file") for id_ in held if id_ not in wanted]
+    problems += [
+        (id_, "another text or other attributes in the prompt file")
+        for id_ in held
+        if id_ in wanted and held[id_] != wanted[id_]
+    ]
+    return every(
+        "prompts stand in the catalog as in the prompt file",
+        len(wanted.keys() | held.keys()),
+        problems,
+        "materialize prompts",
+        in_the_file=len(wanted),
+        in_the_catalog=len(held),
+    )
+
+
+def every_prompt_has_neighbours(workspace: Workspace, e: Experiment) -> Finding:
+    """Look at each prompt's references: max(k, 1) or the whole pool, and the neighbour's clip is ready.
+
+    Raises:
+        UserError: when a prompt has no neighbours for its present text, pool and k.
+    """
+    _, pairs = caption_version(workspace, e.pool, embedder(workspace).fingerprint)
+    wanted = min(max(e.references.k, 1), pairs)
+    ready = {(pair.id, pair.clip_key) for pair in pool_pairs(workspace, e.pool)}
+    found = neighbours_of(workspace, e)
+    problems = []
+    for prompt_id, references in found.items():
+        if len(references) != wanted:
+            problems.append((prompt_id, f"{len(references)} references in place of {wanted}"))
+        elif (references[0].pair_id, references[0].clip_key) not in ready:
+            problems.append((prompt_id, f"its neighbour {references[0].pair_id} has no readable clip"))
+    return every(
+        f"prompts have {wanted} references and a neighbour with a readable clip",
+        len(found),
+        problems,
+        "materialize pool_clips, caption_embeddings and neighbours",
+        references_per_prompt=wanted,
+    )

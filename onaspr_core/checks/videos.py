@@ -1,0 +1,49 @@
+"""The check of generated videos, the same for all variants."""
+
+from onaspr_core.checks.finding import Finding, every
+from onaspr_core.errors import UserError
+from onaspr_core.generation import KIND, VideoItem, read_video, video_items
+from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.settings import Experiment
+from onaspr_core.workspace import Workspace
+
+
+def every_prompt_has_a_video(workspace: Workspace, e: Experiment, variant: str) -> Finding:
+    """Decode every prompt's video: undamaged bytes, and as many frames, as high and wide, as the backbone's.
+
+    Raises:
+        UserError: when prompts, neighbours or rewrites that the variant needs have not been materialized.
+    """
+    backbone = workspace.settings.backbones[e.backbone]
+    shape = (backbone.frames, backbone.height, backbone.width, 3)
+    items = video_items(workspace, e, variant)
+    present = workspace.store.existing(KIND, [item.key for item in items])
+    problems = []
+    for item in items:
+        if item.key not in present:
+            problems.append((item.prompt.id, _why_there_is_none(workspace, item, variant)))
+            continue
+        try:
+            found = read_video(workspace, item.key).shape
+        except UserError as problem:
+            problems.append((item.prompt.id, str(problem)))
+            continue
+        if found != shape:
+            frames, height, width, _ = found
+            problems.append((item.prompt.id, f"{frames} frames of {height} × {width}"))
+    return every(
+        f"prompts have a video of {backbone.frames} frames of {backbone.height} × {backbone.width}",
+        len(items),
+        problems,
+        f"materialize {variant}_videos",
+    )
+
+
+def _why_there_is_none(workspace: Workspace, item: VideoItem, variant: str) -> str:
+    """Say why a video is missing, as far as the stores tell; the stage's own words are in its failures."""
+    if item.inverted_key is not None and not workspace.store.has(INVERTED, item.inverted_key):
+        return "no video, and no inverted noise of its neighbour: materialize inverted_latents first"
+    return (
+        f"no video: {variant}_videos says under `failures` why; where it is values that are not finite, "
+        "use dtype float32 or bfloat16"
+    )

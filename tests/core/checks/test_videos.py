@@ -1,0 +1,50 @@
+"""A video for every prompt of every variant, whole and of the backbone's shape."""
+
+import numpy as np
+import pytest
+
+from onaspr_core.checks.videos import every_prompt_has_a_video
+from onaspr_core.generation import KIND, VideoItem, video_items
+from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.variants import VARIANTS
+from onaspr_core.video import encode_mp4
+from tests.core.checks.conftest import Project
+
+
+def items(project: Project, variant: str = "ona") -> list[VideoItem]:
+    return video_items(project.open(), project.e, variant)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_videos_as_the_stage_leaves_them_are_in_order(project: Project, variant: str) -> None:
+    workspace = project.open()
+    found = every_prompt_has_a_video(workspace, project.e, variant)
+    assert found.passed
+    assert found.summary == "all 3 prompts have a video of 3 frames of 16 × 16"
+    assert workspace.models.loaded == ()
+
+
+def test_what_is_missing_damaged_or_of_another_shape_is_named(project: Project) -> None:
+    first, second, third = items(project)
+    project.remove(KIND, first.key)
+    project.damage(KIND, second.key)
+    other = encode_mp4(np.zeros((4, 16, 16, 3), np.uint8), 8.0)
+    project.open().store.write(KIND, third.key, ".mp4", other, {})
+    found = every_prompt_has_a_video(project.open(), project.e, "ona")
+    assert not found.passed
+    assert [name for name, _ in found.rows] == ["00001", "00002", "00003"]
+    assert "ona_videos says under `failures` why" in found.rows[0][1]
+    assert "not finite, use dtype" in found.rows[0][1]
+    assert "is damaged or missing; delete" in found.rows[1][1]
+    assert found.rows[2][1] == "4 frames of 16 × 16"
+    assert found.summary.startswith("0 of 3 prompts have a video")
+    assert every_prompt_has_a_video(project.open(), project.e, "spr").passed
+
+
+def test_a_video_whose_inverted_noise_is_gone_says_so(project: Project) -> None:
+    item = items(project)[0]
+    assert item.inverted_key is not None
+    project.remove(KIND, item.key)
+    project.remove(INVERTED, item.inverted_key)
+    found = every_prompt_has_a_video(project.open(), project.e, "ona")
+    assert "materialize inverted_latents first" in found.rows[0][1]
