@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from onaspr_core import generation
-from tests.assets.automation.platform import UNUSED, Platform, Ran, assets, computed
+from tests.assets.automation.platform import Key, Platform, Ran, assets, computed
+from tests.small_project import UNUSED, write_video
 
 SHARED = ["caption_embeddings", "pool_clips", "pool_manifest"]
 EVALUATION = ["benchmark_videos", "figures", "gallery", "reference_features", "scores", "tables"]
@@ -27,9 +28,9 @@ def run_requested(platform: Platform, name: str) -> list[Ran]:
     selected = repository.get_job(repository.get_schedule_def(name).job_name).asset_layer.selected_asset_keys
     ran: list[Ran] = []
     for request in requests(platform, name):
-        keys = set(request.asset_selection or selected)
+        keys: set[Key] = set(request.asset_selection or selected)
         if request.partition_key is None:
-            assert not any(repository.asset_graph.get(key).is_partitioned for key in keys)
+            assert keys <= repository.asset_graph.unpartitioned_asset_keys
         ran += platform.run(request.partition_key, keys)
     return ran
 
@@ -45,8 +46,8 @@ def test_all_three_are_on_by_default(template: Platform) -> None:
 def test_the_nightly_look_counts_new_changed_and_vanished_pairs(first: list[Ran], settled: Platform) -> None:
     (same,) = run_requested(settled, "nightly_pool")
     assert (same.asset, same.computed) == ("pool_manifest", 0)
-    settled.write_video(settled.folder / "videos" / "dog.mp4", 77)
-    settled.write_video(settled.folder / "videos" / "bus.mp4", 9)
+    write_video(settled.folder / "videos" / "dog.mp4", 77)
+    write_video(settled.folder / "videos" / "bus.mp4", 9)
     settled.write_captions(bus="empty buses wait under heavy fog", **{UNUSED: None})
     run_requested(settled, "nightly_pool")
     event = settled.instance.get_latest_materialization_event(dg.AssetKey("pool_manifest"))

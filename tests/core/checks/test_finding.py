@@ -4,7 +4,7 @@ import pytest
 
 from onaspr_core.checks.finding import every, listed
 from onaspr_core.errors import UserError
-from onaspr_core.parameters import versions
+from onaspr_core.parameters import contents
 from onaspr_core.settings import load_settings
 from tests.core.checks.conftest import Project
 
@@ -25,11 +25,11 @@ def test_of_many_names_three_are_said() -> None:
 
 def test_limits_of_checks_are_settings_that_move_no_version(project: Project) -> None:
     file = project.folder / "settings.toml"
-    before = versions(load_settings(file))
+    before = contents(load_settings(file))
     file.write_text(file.read_text() + "[checks]\nfallback_share = 0.9\nnoise_variance = 4\n")
     settings = load_settings(file)
     assert (settings.checks.fallback_share, settings.checks.noise_variance) == (0.9, 4.0)
-    assert versions(settings) == before
+    assert contents(settings) == before
 
 
 @pytest.mark.parametrize(

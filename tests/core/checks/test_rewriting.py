@@ -8,7 +8,8 @@ import pytest
 from onaspr_core.checks.rewriting import every_prompt_has_a_rewrite, few_originals_were_kept
 from onaspr_core.rewriting import client
 from onaspr_core.rewriting.client import Answer
-from onaspr_core.rewriting.stage import KIND, rewrite_prompts
+from onaspr_core.rewriting.stage import rewrite_prompts
+from onaspr_core.rewriting.stored import KIND
 from tests.core.checks.conftest import Project
 from tests.small_project import Enricher, models_stood_in_for
 
