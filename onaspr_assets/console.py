@@ -4,8 +4,11 @@
 every sentence that is meant for a person. The run's log in the UI holds all of it in either case.
 """
 
+import io
 import logging
+import os
 import sys
+from typing import TextIO
 
 import dagster as dg
 
@@ -21,7 +24,7 @@ SHOWN_AS_THEY_ARE = {
 @dg.logger(None, description="One line for what a person would say aloud; errors as sentences.")
 def console(_: dg.InitLoggerContext) -> logging.Logger:
     """Return a logger that writes to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_terminal())
     handler.setFormatter(_Formatter("{asctime}  {message}", "%H:%M:%S", style="{"))
     handler.addFilter(lambda record: bool(said(record)))
     logger = logging.Logger("onaspr.console", logging.DEBUG)
@@ -47,6 +50,18 @@ def said(record: logging.LogRecord) -> str:
     if event.event_type == dg.DagsterEventType.ENGINE_EVENT and "blocked by limit" in text:
         return f"{step}: waiting: another run holds the pool's slot ({text})"
     return text if event.event_type in SHOWN_AS_THEY_ARE else ""
+
+
+def _terminal() -> TextIO:
+    """Standard error as it is before steps run.
+
+    While they run, Dagster sends it to a file and lets `tail` copy that to the terminal; `tail` is ended with
+    the last step, and on a busy machine before it has copied the last lines: those that say why it failed.
+    """
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")
+    except io.UnsupportedOperation:
+        return sys.stderr
 
 
 class _Formatter(logging.Formatter):
