@@ -6,8 +6,11 @@ A check says nothing unless it fails or warns, and then one sentence.
 every sentence that is meant for a person. The run's log in the UI holds all of it in either case.
 """
 
+import io
 import logging
+import os
 import sys
+from typing import TextIO
 
 import dagster as dg
 
@@ -27,7 +30,7 @@ CHECK_STEPS = frozenset(check.op.name for check in CHECKS)
 @dg.logger(None, description="One line for what a person would say aloud; errors as sentences.")
 def console(_: dg.InitLoggerContext) -> logging.Logger:
     """Return a logger that writes to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_terminal())
     handler.setFormatter(_Formatter("{asctime}  {message}", "%H:%M:%S", style="{"))
     handler.addFilter(lambda record: bool(said(record)))
     logger = logging.Logger("onaspr.console", logging.DEBUG)
@@ -64,6 +67,18 @@ def _said_by_check(found: dg.AssetCheckEvaluation) -> str:
         return ""
     verb = "warns" if found.severity == dg.AssetCheckSeverity.WARN else "failed"
     return f"{found.asset_key.to_user_string()}: check {found.check_name} {verb}: {found.description}"
+
+
+def _terminal() -> TextIO:
+    """Standard error as it is before steps run.
+
+    While they run, Dagster sends it to a file and lets `tail` copy that to the terminal; `tail` is ended with
+    the last step, and on a busy machine before it has copied the last lines: those that say why it failed.
+    """
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")
+    except io.UnsupportedOperation:
+        return sys.stderr
 
 
 class _Formatter(logging.Formatter):

@@ -42,5 +42,8 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
         target=dg.AssetSelection.all(),
         minimum_interval_seconds=SECONDS_BETWEEN_EVALUATIONS,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        # Where two experiments need one asset Dagster would make a backfill, which starts up to half a minute
+        # later, in runs of its own that load the models again.
+        emit_backfills=False,
         description="Asks for every asset that has a reason to be made again, once all upstream rests.",
     )

