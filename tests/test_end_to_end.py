@@ -79,6 +79,21 @@ def test_another_eta_makes_the_videos_of_two_variants_again_and_nothing_before_t
     assert computed["scores"] > 0  # type: ignore[operator]
 
 
+@pytest.mark.timeout(600)
+def test_a_trial_shows_its_videos_and_leaves_the_experiments_own_alone(project: Project) -> None:
+    before = project.latest()[("ona_videos", "miniature")]
+    config = {"loggers": {"console": {}}, "ops": {"ona_videos": {"config": {"eta": 0.9}}}}
+    done = project.run(
+        *("dagster", "asset", "materialize", "-f", "definitions.py", "--select", "ona_videos"),
+        *("--partition", "miniature", "--config-json", json.dumps(config)),
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    folder = project.folder / "store/reports/miniature/trials/ona eta=0.9"
+    assert f"trial eta=0.9: {folder}" in done.stdout + done.stderr
+    assert len(list(folder.glob("*.mp4"))) == 4
+    assert project.latest()[("ona_videos", "miniature")] == before
+
+
 def test_an_experiment_that_does_not_exist_is_refused_by_name(project: Project) -> None:
     finished = project.run(
         *("dagster", "asset", "materialize", "-f", "definitions.py"),

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from onaspr_assets.build import build_defs
+
+ROOT = Path(__file__).parents[2]
 
 EXPERIMENT_ASSETS = {
     "prompts",
@@ -103,3 +107,27 @@ def test_every_asset_has_group_kinds_owner_and_says_why_it_changes(graph: AssetG
 def test_steps_that_want_the_gpu_wait_for_it(graph: AssetGraph) -> None:
     for name in ("inverted_latents", "baseline_videos", "ona_spr_videos", "reference_features", "scores"):
         assert graph.get(dg.AssetKey(name)).pools == {"gpu"}
+
+
+@pytest.mark.parametrize(
+    ("select", "chosen"),
+    [
+        ("ona_videos", {"ona_videos"}),
+        ("group:generation", {"baseline_videos", "ona_videos", "spr_videos", "ona_spr_videos"}),
+        ("ona_videos*", {"ona_videos", "scores", "tables", "figures", "gallery"}),
+        (
+            "+ona_spr_videos",
+            {"prompts", "neighbours", "inverted_latents", "rewritten_prompts", "ona_spr_videos"},
+        ),
+        (
+            "*ona_spr_videos",
+            {"pool_manifest", "pool_clips", "caption_embeddings", "prompts", "neighbours"}
+            | {"inverted_latents", "rewritten_prompts", "ona_spr_videos"},
+        ),
+    ],
+)
+def test_the_selections_of_the_readme_choose_what_it_says(select: str, chosen: set[str]) -> None:
+    assert select in (ROOT / "README.md").read_text()
+    graph = build_defs().get_repository_def().asset_graph
+    keys = dg.AssetSelection.from_coercible(select.split(",")).resolve(graph)
+    assert {key.to_user_string() for key in keys} == chosen
