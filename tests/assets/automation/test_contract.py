@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
+    AutomationConditionEvaluator,
+)
 
 from onaspr_core import generation
 from tests.assets.automation.platform import Platform, Ran, assets, computed
@@ -176,6 +179,27 @@ def test_a_change_during_a_run_is_seen_after_it(settled: Platform, monkeypatch: 
     assert last is not None
     assert last.asset_materialization is not None
     assert last.asset_materialization.metadata["eta"].value == 0.9
+
+
+def test_a_run_that_ends_while_a_tick_looks_is_waited_for(
+    settled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon looks at events up to the start of its tick, and at runs as they are some seconds later."""
+    monkeypatch.setenv("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS", "0.5")
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.look()
+    assert settled.evaluate() == {"one": {dg.AssetKey("ona_videos"), dg.AssetKey("ona_spr_videos")}}
+    settled.run("one", {dg.AssetKey("ona_spr_videos")})
+    with monkeypatch.context() as late:
+        evaluate = AutomationConditionEvaluator.evaluate
+
+        def evaluate_after_a_run(evaluator: AutomationConditionEvaluator) -> object:
+            settled.run("one", {dg.AssetKey("ona_videos")})
+            return evaluate(evaluator)
+
+        late.setattr(AutomationConditionEvaluator, "evaluate", evaluate_after_a_run)
+        assert settled.evaluate() == {}, "scores wait until the other videos are seen too"
+    assert assets(settled.settle()) == AFTER_VIDEOS
 
 
 def test_a_failure_is_tried_once_more_and_then_waits(
