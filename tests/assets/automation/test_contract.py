@@ -188,13 +188,15 @@ def test_a_run_that_ends_while_a_tick_looks_is_waited_for(
     monkeypatch.setenv("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS", "0.5")
     settled.edit("eta = 0.5", "eta = 0.7")
     settled.look()
-    assert settled.evaluate() == {"one": {dg.AssetKey("ona_videos"), dg.AssetKey("ona_spr_videos")}}
-    settled.run("one", {dg.AssetKey("ona_spr_videos")})
+    (asked,) = settled.evaluate().values()
+    of_ona = {key for key in asked if "ona_videos" in key.to_user_string()}
+    assert dg.AssetKey("ona_videos") in of_ona
+    settled.run("one", asked - of_ona)
     with monkeypatch.context() as late:
         evaluate = AutomationConditionEvaluator.evaluate
 
         def evaluate_after_a_run(evaluator: AutomationConditionEvaluator) -> object:
-            settled.run("one", {dg.AssetKey("ona_videos")})
+            settled.run("one", of_ona)
             return evaluate(evaluator)
 
         late.setattr(AutomationConditionEvaluator, "evaluate", evaluate_after_a_run)
