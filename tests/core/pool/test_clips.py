@@ -14,7 +14,8 @@ from onaspr_core.pool import clips
 from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs
-from onaspr_core.pool.source_files import hash_files
+from onaspr_core.pool.media import Media
+from onaspr_core.pool.source_files import hash_media
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
@@ -22,15 +23,16 @@ Write = Callable[..., Path]
 Open = Callable[..., Workspace]
 
 INTERRUPTED_RUN = """
-import multiprocessing, sys, time
+import sys, time
 from pathlib import Path
+import psutil
 from onaspr_core.pool import clips
 from onaspr_core.settings import ClipSettings, PoolSettings, Settings
 from onaspr_core.workspace import Workspace
 
 def enter_one_shard_then_hang(workspace, places, failed):
     if calls:
-        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        print(*(child.pid for child in psutil.Process().children()), flush=True)
         time.sleep(600)
     calls.append(1)
     enter(workspace, places, failed)
@@ -135,7 +137,8 @@ def test_new_bytes_are_never_cut_under_the_key_of_the_old_ones(
 ) -> None:
     workspace = made(open_pools(five))
     changed = write_video("3.mp4", seed=33, frames=5)
-    hash_files(workspace, [str(changed)])  # as a manifest does that is killed before its rows are written
+    # As a manifest does that is killed before its rows are written.
+    hash_media(workspace, [Media(str(changed))])
     (failure,) = make_clips(workspace).failures
     assert "materialize it again" in failure.reason
     assert make_clips(made(workspace)).failures == ()
