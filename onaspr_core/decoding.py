@@ -40,6 +40,7 @@ _FORMATS = (
 )
 _IMAGE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _OPTIONS = {"format_whitelist": _FORMATS, "max_pixels": str(MOST_PIXELS)}
+"""Looking for streams may mean to decode: that is bounded as well."""
 
 
 class Orientation(NamedTuple):
@@ -180,6 +181,7 @@ def _video(
         check_pixels(stream.codec_context.width, stream.codec_context.height, name)
         if limit is None:
             check_frames(_promised(stream, span) / stride, name)
+        stream.codec_context.options = {"max_pixels": _OPTIONS["max_pixels"]}
         reader = FrameReader(container, stream, stride, start)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         kept = 0

@@ -56,9 +56,9 @@ class FrameReader:
     def __iter__(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
         frames = self._decode(self._start)
         first = next(frames, None)
-        if first is not None and self._start and self._seconds(first.pts, 0.0) > self._start:
-            # Without an index a seek may land too late: read from the beginning.
-            frames = self._decode(0.0)
+        if self._start and (first is None or self._seconds(first.pts, 0.0) > self._start):
+            # Without an index a seek may land behind the keyframe that is needed: read from the beginning.
+            frames = self._decode(-1.0)
             first = next(frames, None)
         if first is None:
             return
@@ -86,9 +86,8 @@ class FrameReader:
     def _decode(self, start: float) -> Iterator[av.VideoFrame]:
         self._times: list[int] = []
         self._sent, self._end, self._whole, self._timed, self._by_time = 0, 0.0, True, True, False
-        if start or self._start:
-            with suppress(av.error.FFmpegError):
-                self._container.seek(self._zero + int(start / self._base), stream=self._stream)
+        if start:
+            self._seek(start)
         context = self._stream.codec_context
         first = True
         for packet in self._packets():
@@ -99,6 +98,13 @@ class FrameReader:
                     dropping = context.name in _DROPPING_CODECS and not frame.interlaced_frame
                     self._by_time, first = dropping and self._timed, False
                 yield frame
+
+    def _seek(self, start: float) -> None:
+        """Go to the keyframe before a time. Some formats refuse a time before their first, others need it."""
+        for seconds in (start, 0.0):
+            with suppress(av.error.FFmpegError):
+                self._container.seek(self._zero + int(seconds / self._base), stream=self._stream)
+                return
 
     def _packets(self) -> Iterator[Packet[Stream] | None]:
         """The stream's packets, each after the times of those behind it are known, and None at the end."""

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from onaspr_core.decoding import MOST_PIXELS, Picture, check_frames, check_pixels, opaque
+from onaspr_core.decoding import Picture, check_frames, check_pixels, opaque
 from onaspr_core.errors import UserError
 from onaspr_core.frame_reader import TOLERANCE
 
@@ -32,7 +32,6 @@ def image_pictures(
         UserError: when the file is refused by a rule, or Pillow cannot read it.
     """
     start, stop = span
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     number = kept = 0
     for time, image in _frames(source, head, name):
         if stop is not None and time >= stop - TOLERANCE:
@@ -63,6 +62,8 @@ def _frames(source: str | BinaryIO, head: bytes, name: str) -> Iterator[tuple[fl
                 time += (frame.info.get("duration") or 100) / 1000
     except (UserError, MemoryError, FileNotFoundError):
         raise
+    except Image.DecompressionBombError as problem:
+        raise UserError(f"{name}: too many pixels: {problem}") from problem
     # Pillow's readers raise whatever a broken file leads them to: OSError, SyntaxError, struct.error …
     except Exception as problem:
         kind = "truncated" if "truncated" in str(problem) else "unreadable image"

@@ -100,10 +100,14 @@ def enter_clips(
     with workspace.catalog.write() as connection:
         _create(connection)
         connection.register("fresh_clips", pa.Table.from_pylist(rows, _SCHEMA))
+        displaced = connection.execute(
+            "select distinct shard from clips semi join fresh_clips using (key) where shard is not null"
+        ).fetchall()
         connection.execute("insert or replace into clips by name select * from fresh_clips")
         connection.register("fresh_shards", _names(names))
         connection.execute("insert or ignore into shards select * from fresh_shards")
         connection.execute("delete from dropped_shards where name in (from fresh_shards)")
+        _drop_empty(connection, [name for (name,) in displaced])
 
 
 def enter_suspects(workspace: Workspace, reasons: Mapping[str, str]) -> None:
@@ -159,7 +163,7 @@ def shard_uses(workspace: Workspace, wanted: Collection[str], withdrawn: Collect
 
 
 def move_clips(workspace: Workspace, places: Sequence[Place], shards: Collection[str]) -> None:
-    """Point clips that lie in any of `shards` at their copies in a finished shard."""
+    """Point clips that lie in any of `shards` at their copies in a finished shard; drop what that empties."""
     moved = pa.table(
         {
             "key": [place.key for place in places],
@@ -171,13 +175,14 @@ def move_clips(workspace: Workspace, places: Sequence[Place], shards: Collection
     with workspace.catalog.write() as connection:
         connection.register("moved", moved)
         connection.register("fresh_shards", _names({place.shard for place in places}))
-        connection.register("emptied", _names(shards))
+        connection.register("chosen", _names(shards))
         connection.execute(
             "update clips set shard = moved.shard, start = moved.start, length = moved.length from moved "
-            "where clips.key = moved.key and clips.shard in (from emptied)"
+            "where clips.key = moved.key and clips.shard in (from chosen)"
         )
         connection.execute("insert or ignore into shards select * from fresh_shards")
         connection.execute("delete from dropped_shards where name in (from fresh_shards)")
+        _drop_empty(connection, shards)
 
 
 def clips_in(workspace: Workspace, shards: Collection[str]) -> dict[str, str]:
@@ -195,10 +200,7 @@ def drop_clips(workspace: Workspace, keys: Collection[str], shards: Collection[s
         connection.register("gone", _names(keys))
         connection.register("chosen", _names(shards))
         connection.execute("delete from clips where shard in (from chosen) and key in (from gone)")
-        connection.execute(
-            "insert or ignore into dropped_shards from chosen "
-            "where name not in (select shard from clips where shard is not null)"
-        )
+        _drop_empty(connection, shards)
 
 
 def dropped_shards(workspace: Workspace) -> list[str]:
@@ -218,6 +220,15 @@ def forget_shards(workspace: Workspace, shards: Collection[str]) -> None:
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
     for statement in _TABLES:
         connection.execute(statement)
+
+
+def _drop_empty(connection: duckdb.DuckDBPyConnection, shards: Collection[str]) -> None:
+    """Drop those of the shards to which nothing points any more."""
+    connection.register("emptied", _names(shards))
+    connection.execute(
+        "insert or ignore into dropped_shards from emptied "
+        "where name not in (select shard from clips where shard is not null)"
+    )
 
 
 def _names(names: Collection[str]) -> pa.Table:
