@@ -1,14 +1,16 @@
 """What the catalog knows of clips: which are ready and where they lie, which files cannot be read and why.
 
-A shard is written first and entered here afterwards, so that nothing here points at a half-written one. What
-does not belong here: making clips (`clips`) and the shards' form (`shards`).
+A shard is written first and entered here afterwards, so that nothing here points at a half-written one; and
+what pointed at a shard points elsewhere before it is deleted. What does not belong here: making clips
+(`clips`), the shards' form (`shards`), and which shards are worth rewriting (`compaction`).
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
@@ -16,14 +18,22 @@ from onaspr_core.pool.shards import Place, index_shard, list_shards, sweep_parti
 from onaspr_core.progress import logger
 from onaspr_core.workspace import Workspace
 
+MOST_TRIES = 3
+"""How many runs may lose a process to one file before it is left alone."""
+
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "status", "reason", "shard")]
     + [("start", pa.int64()), ("length", pa.int64()), ("made_from", pa.string())]
 )
-_CLIPS = """create table if not exists clips (
-    key text primary key, status text, reason text, shard text,
-    start bigint, length bigint, made_from text)"""
-_SHARDS = "create table if not exists shards (name text primary key)"
+_TABLES = (
+    """create table if not exists clips (
+        key text primary key, status text, reason text, shard text,
+        start bigint, length bigint, made_from text, tries integer)""",
+    "alter table clips add column if not exists tries integer",
+    "create table if not exists shards (name text primary key)",
+    # Shards that nothing points at any more, until their files are gone.
+    "create table if not exists dropped_shards (name text primary key)",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,16 @@ class ClipState:
 
     status: str
     reason: str
+
+
+@dataclass(frozen=True)
+class ShardUse:
+    """What a shard's bytes are for: clips that are wanted, clips that are not, clips that must go."""
+
+    name: str
+    live_bytes: int
+    dead_bytes: int
+    withdrawn: bool
 
 
 def clip_states(workspace: Workspace) -> dict[str, ClipState]:
@@ -78,12 +98,30 @@ def enter_clips(
     rows += [{"key": key, "status": "failed", "reason": reason} for key, reason in failed.items()]
     names = sorted({place.shard for place in places}.union(shards))
     with workspace.catalog.write() as connection:
-        connection.execute(_CLIPS)
-        connection.execute(_SHARDS)
+        _create(connection)
         connection.register("fresh_clips", pa.Table.from_pylist(rows, _SCHEMA))
-        connection.execute("insert or replace into clips select * from fresh_clips")
-        connection.register("fresh_shards", pa.table({"name": pa.array(names, pa.string())}))
+        displaced = connection.execute(
+            "select distinct shard from clips semi join fresh_clips using (key) where shard is not null"
+        ).fetchall()
+        connection.execute("insert or replace into clips by name select * from fresh_clips")
+        connection.register("fresh_shards", _names(names))
         connection.execute("insert or ignore into shards select * from fresh_shards")
+        connection.execute("delete from dropped_shards where name in (from fresh_shards)")
+        _drop_empty(connection, [name for (name,) in displaced])
+
+
+def enter_suspects(workspace: Workspace, reasons: Mapping[str, str]) -> None:
+    """Count, by clip key, a file over which a process was lost; after `MOST_TRIES` it counts as failed."""
+    if not reasons:
+        return
+    with workspace.catalog.write() as connection:
+        _create(connection)
+        connection.executemany(
+            "insert into clips (key, status, reason, tries) values (?, 'suspect', ?, 1) "
+            "on conflict (key) do update set reason = excluded.reason, tries = coalesce(tries, 0) + 1, "
+            f"status = case when coalesce(tries, 0) + 1 < {MOST_TRIES} then 'suspect' else 'failed' end",
+            [[key, reason] for key, reason in reasons.items()],
+        )
 
 
 def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
@@ -94,7 +132,7 @@ def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
     """
     rows = workspace.catalog.rows(
         "select key, shard, start, length, made_from from clips "
-        "where status = 'ready' and list_contains(?, key)",
+        "where status = 'ready' and key in (select unnest(?::text[]))",
         [list(keys)],
     )
     places = {row[0]: Place(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in rows or ()}
@@ -104,9 +142,102 @@ def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
     return places
 
 
+def shard_uses(workspace: Workspace, wanted: Collection[str], withdrawn: Collection[str]) -> list[ShardUse]:
+    """Return what each shard is used for, by name.
+
+    Args:
+        workspace: Its clips must have been entered.
+        wanted: Keys of the clips that some pool needs.
+        withdrawn: Keys of clips that must not be kept; those that are wanted all the same are.
+    """
+    with workspace.catalog.read() as connection:
+        connection.register("wanted", _names(wanted))
+        connection.register("withdrawn", _names(withdrawn))
+        rows = connection.execute(
+            "select shard, coalesce(sum(length) filter (key in (from wanted)), 0)::bigint, "
+            "coalesce(sum(length) filter (key not in (from wanted)), 0)::bigint, "
+            "bool_or(key in (from withdrawn) and key not in (from wanted)) "
+            "from clips where status = 'ready' group by shard order by shard"
+        ).fetchall()
+    return [ShardUse(*row) for row in rows]
+
+
+def move_clips(workspace: Workspace, places: Sequence[Place], shards: Collection[str]) -> None:
+    """Point clips that lie in any of `shards` at their copies in a finished shard; drop what that empties."""
+    moved = pa.table(
+        {
+            "key": [place.key for place in places],
+            "shard": [place.shard for place in places],
+            "start": [place.offset for place in places],
+            "length": [place.length for place in places],
+        }
+    )
+    with workspace.catalog.write() as connection:
+        connection.register("moved", moved)
+        connection.register("fresh_shards", _names({place.shard for place in places}))
+        connection.register("chosen", _names(shards))
+        connection.execute(
+            "update clips set shard = moved.shard, start = moved.start, length = moved.length from moved "
+            "where clips.key = moved.key and clips.shard in (from chosen)"
+        )
+        connection.execute("insert or ignore into shards select * from fresh_shards")
+        connection.execute("delete from dropped_shards where name in (from fresh_shards)")
+        _drop_empty(connection, shards)
+
+
+def clips_in(workspace: Workspace, shards: Collection[str]) -> dict[str, str]:
+    """Return the clips that lie in any of `shards`: shard by key."""
+    with workspace.catalog.read() as connection:
+        connection.register("chosen", _names(shards))
+        return dict(
+            connection.execute("select key, shard from clips where shard in (from chosen)").fetchall()
+        )
+
+
+def drop_clips(workspace: Workspace, keys: Collection[str], shards: Collection[str]) -> None:
+    """Forget clips, and drop those of `shards` that nothing points at any more."""
+    with workspace.catalog.write() as connection:
+        connection.register("gone", _names(keys))
+        connection.register("chosen", _names(shards))
+        connection.execute("delete from clips where shard in (from chosen) and key in (from gone)")
+        _drop_empty(connection, shards)
+
+
+def dropped_shards(workspace: Workspace) -> list[str]:
+    """Return the shards whose files may be deleted, because nothing points at them."""
+    rows = workspace.catalog.rows("select name from dropped_shards order by name")
+    return [name for (name,) in rows or ()]
+
+
+def forget_shards(workspace: Workspace, shards: Collection[str]) -> None:
+    """Forget shards whose files are gone."""
+    with workspace.catalog.write() as connection:
+        connection.register("gone", _names(shards))
+        connection.execute("delete from shards where name in (from gone)")
+        connection.execute("delete from dropped_shards where name in (from gone)")
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    for statement in _TABLES:
+        connection.execute(statement)
+
+
+def _drop_empty(connection: duckdb.DuckDBPyConnection, shards: Collection[str]) -> None:
+    """Drop those of the shards to which nothing points any more."""
+    connection.register("emptied", _names(shards))
+    connection.execute(
+        "insert or ignore into dropped_shards from emptied "
+        "where name not in (select shard from clips where shard is not null)"
+    )
+
+
+def _names(names: Collection[str]) -> pa.Table:
+    return pa.table({"name": pa.array(list(names), pa.string())})
+
+
 def _read(workspace: Workspace) -> tuple[list[tuple[Any, ...]] | None, set[str]]:
     """The rows of all clips, None where there has never been a table, and the shards that were entered."""
-    rows = workspace.catalog.rows("select key, status, reason, shard from clips")
+    rows = workspace.catalog.rows("select key, status, reason, shard from clips where status <> 'suspect'")
     shards = workspace.catalog.rows("select name from shards")
     return (None, set()) if rows is None or shards is None else (rows, {name for (name,) in shards})
 

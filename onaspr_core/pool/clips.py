@@ -9,16 +9,19 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
 from onaspr_core.contact_sheet import contact_sheet
-from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips
+from onaspr_core.errors import UserError
+from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips, enter_suspects
+from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
 from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs
-from onaspr_core.pool.shards import Clip, list_shards, read_clip_bytes, write_shard
-from onaspr_core.pool.source_files import KnownFile, known_files
+from onaspr_core.pool.media import Media, reading_order
+from onaspr_core.pool.shards import Clip, Place, list_shards, read_clip_bytes, write_shard
+from onaspr_core.pool.source_files import known_media
 from onaspr_core.progress import track
 from onaspr_core.settings import ClipSettings
 from onaspr_core.video import Frames, read_frames
@@ -28,6 +31,7 @@ CLIPS_PER_FLUSH = 256
 BYTES_PER_FLUSH = 64 * 2**20
 SECONDS_PER_FLUSH = 10.0
 CLIPS_SHOWN = 8
+KINDS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class _Wanted:
     @property
     def name(self) -> str:
         return f"{self.pair.pool}/{self.pair.id}"
+
+    @property
+    def media(self) -> Media:
+        return Media(self.pair.source)
 
 
 def make_clips(workspace: Workspace) -> Outcome:
@@ -64,10 +72,11 @@ def make_clips(workspace: Workspace) -> Outcome:
         passing = _make(workspace, missing)
         states = clip_states(workspace)
     seconds = time.monotonic() - started if missing else 0.0
+    compacted = compact(workspace, wanted)
     ready = {key for key in wanted if key in states and states[key].status == "ready"}
     made = sum(one.key in ready for one in missing)
     failures = tuple(
-        Failure(one.name, passing.get(key) or states[key].reason)
+        Failure(one.name, states[key].reason if key in states else passing[key])
         for key, one in wanted.items()
         if key not in ready
     )
@@ -80,8 +89,10 @@ def make_clips(workspace: Workspace) -> Outcome:
         seconds=seconds,
         facts={
             "failed_share_by_pool": {name: _failed_share(own, ready) for name, own in pairs.items()},
-            "failures_by_reason": dict(Counter(failure.reason for failure in failures)),
+            "failures_by_reason": _by_kind(failure.reason for failure in failures),
             "shards": len(list_shards(workspace.shards_path)),
+            "shards_deleted": compacted.shards_deleted,
+            "clips_dropped": compacted.clips_dropped,
         },
         preview=_preview(workspace, [one for key, one in wanted.items() if key in ready][:CLIPS_SHOWN]),
     )
@@ -93,7 +104,7 @@ def clip_bytes(workspace: Workspace, key: str) -> bytes:
     Raises:
         UserError: when there is no such clip, or its shard is gone.
     """
-    return read_clip_bytes(workspace.shards_path, clip_places(workspace, [key])[key])
+    return _bytes_at(workspace, clip_places(workspace, [key])[key])
 
 
 def read_clip(workspace: Workspace, key: str) -> Frames:
@@ -113,7 +124,18 @@ def read_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frame
     """
     places = clip_places(workspace, clip_keys)
     for key in clip_keys:
-        yield read_frames(io.BytesIO(read_clip_bytes(workspace.shards_path, places[key])))
+        yield read_frames(io.BytesIO(_bytes_at(workspace, places[key])))
+
+
+def _bytes_at(workspace: Workspace, place: Place) -> bytes:
+    try:
+        return read_clip_bytes(workspace.shards_path, place)
+    except UserError:
+        # Another process may have compacted the shard since the place was looked up.
+        now = clip_places(workspace, [place.key])[place.key]
+        if now.shard == place.shard:
+            raise
+        return read_clip_bytes(workspace.shards_path, now)
 
 
 def _wanted(workspace: Workspace, pairs: Mapping[str, Sequence[Pair]]) -> dict[str, _Wanted]:
@@ -129,13 +151,12 @@ def _wanted(workspace: Workspace, pairs: Mapping[str, Sequence[Pair]]) -> dict[s
 def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
     """Cut and store; return the reasons that do not last, by key."""
     by_key = {one.key: one for one in missing}
-    jobs = _jobs(workspace, missing)
     passing: dict[str, str] = {}
     pending: list[CutClip] = []
     flushed = time.monotonic()
     try:
-        with track("pool clips", len(jobs)) as advance:
-            for clip in cut_all(jobs, os.cpu_count() or 1):
+        with track("pool clips", len(missing)) as advance:
+            for clip in cut_all(_jobs(workspace, missing), min(os.cpu_count() or 1, len(missing))):
                 pending.append(clip)
                 advance(1)
                 if clip.reason and not clip.lasting:
@@ -150,23 +171,16 @@ def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
     return passing
 
 
-def _jobs(workspace: Workspace, missing: Sequence[_Wanted]) -> list[CutJob]:
-    known = known_files(workspace)
-    return [
-        CutJob(
-            one.key,
-            one.pair.source,
-            *_size_and_time(known[one.pair.source], one),
-            **one.settings.model_dump(include={"resolution", "frame_stride", "max_frames", "fps", "crf"}),
-        )
-        for one in missing
-    ]
-
-
-def _size_and_time(file: KnownFile, one: _Wanted) -> tuple[int, int]:
-    """What the file must look like to be the one that the clip's key was made from; −1 is like no file."""
-    same = clip_key(file.sha256, one.settings) == one.key
-    return (file.bytes, file.mtime_ns) if same else (-1, -1)
+def _jobs(workspace: Workspace, missing: Sequence[_Wanted]) -> Iterator[CutJob]:
+    """The jobs, in an order that reads each file once."""
+    known = known_media(workspace, [one.media for one in missing])
+    for one in sorted(missing, key=lambda one: reading_order(one.media)):
+        found = known.get((one.media.path, one.media.member))
+        same = found is not None and clip_key(found.sha256, one.settings, one.media) == one.key
+        # Without a stamp the file is like none, and is not cut under a key that other bytes had.
+        stamp = found.stamp if found is not None and same else ""
+        how = one.settings.model_dump(include={"resolution", "frame_stride", "max_frames", "fps", "crf"})
+        yield CutJob(one.key, one.media, stamp, **how)
 
 
 def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[CutClip]) -> None:
@@ -176,7 +190,7 @@ def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[C
         if one.mp4:
             wanted = by_key[one.key]
             record = {
-                "source": wanted.pair.source,
+                "source": str(wanted.media),
                 "pair": wanted.name,
                 "frames": one.frames,
                 "clip": wanted.settings.model_dump(),
@@ -185,6 +199,14 @@ def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[C
     places = write_shard(workspace.shards_path, clips) if clips else []
     if finished:
         enter_clips(workspace, places, {one.key: one.reason for one in finished if one.lasting})
+        enter_suspects(workspace, {one.key: one.reason for one in finished if one.suspect})
+
+
+def _by_kind(reasons: Iterable[str]) -> dict[str, int]:
+    """Count reasons by what they say before the details, the most frequent first."""
+    kinds = Counter(reason.partition(": ")[0] for reason in reasons).most_common()
+    shown, others = kinds[:KINDS_SHOWN], kinds[KINDS_SHOWN:]
+    return {**dict(shown), **({"other reasons": sum(count for _, count in others)} if others else {})}
 
 
 def _failed_share(pairs: Sequence[Pair], ready: Container[str]) -> float:

@@ -1,34 +1,40 @@
-"""Cutting clips from source videos, in several processes, and nothing else.
+"""Cutting clips from source videos and images, in processes of their own, and nothing else.
 
-This module is what the worker processes import, so it stays light. What does not belong here: where clips
-are kept and which are needed (`clips`).
+A clip is every n-th frame, cropped to the central square, resized and encoded as an H.264 MP4. An image is a
+clip of one frame: one form for all a pool holds, at a loss below that of the JPEG it usually comes from. This
+module is what the worker processes import, so it stays light. What does not belong here: where clips are kept
+and which are needed (`clips`), and how processes are watched (`workers`).
 """
 
-import multiprocessing
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for
-from pathlib import Path
 
-import numpy as np
+from av.error import FFmpegError
 
+from onaspr_core.decoding import pictures
 from onaspr_core.errors import PassingError, UserError
-from onaspr_core.video import encode_mp4, iterate_frames, square
+from onaspr_core.pool.media import Media, file_stamp, open_media
+from onaspr_core.pool.squares import Squarer
+from onaspr_core.pool.workers import CRASHED, run_jobs
+from onaspr_core.video import mux_mp4
+
+SECONDS_PER_FILE = 120.0
+"""A file that takes longer is given up. A usual one takes a tenth of a second, a 4K film's span a few."""
+
+MEMORY_PER_PROCESS = 8 * 2**30
+"""Bytes of address space. The largest allowed frames, with all that H.264 refers to, take a quarter."""
+
+PRESET = "veryfast"
+"""x264's. On 16 far-apart frames slower ones take up to six times as long for equal bytes and SSIM."""
 
 
 @dataclass(frozen=True)
 class CutJob:
-    """One clip to cut: the source as the manifest knew it (size in bytes, mtime in ns), and how."""
+    """One clip to cut: its source as it was when the manifest was made, and how."""
 
     key: str
-    source: str
-    bytes: int
-    mtime_ns: int
+    media: Media
+    stamp: str
     resolution: int
     frame_stride: int
     max_frames: int | None
@@ -41,6 +47,8 @@ class CutClip:
     """What came of a job: MP4 bytes and the number of frames, or a reason.
 
     `lasting` says that the reason lies in the file's content, so that trying again would end the same.
+    `suspect` says that it probably does: the process did not survive the file, which may also be for want of
+    memory or time.
     """
 
     key: str
@@ -48,79 +56,64 @@ class CutClip:
     frames: int = 0
     reason: str = ""
     lasting: bool = False
+    suspect: bool = False
 
 
 def cut_clip(job: CutJob) -> CutClip:
-    """Cut one clip: every n-th frame, centre-cropped, resized, encoded. Never raises for a bad file."""
+    """Cut one clip. Never raises for a bad file."""
     try:
-        stat = Path(job.source).stat()
+        stamp = file_stamp(job.media.path)
     except OSError as problem:
-        return CutClip(job.key, reason=f"the file cannot be opened: {problem.strerror}")
-    if (stat.st_size, stat.st_mtime_ns) != (job.bytes, job.mtime_ns):
+        return CutClip(job.key, reason=f"the file cannot be opened: {problem.strerror or problem}")
+    if stamp != job.stamp:
         return CutClip(job.key, reason="the file changed after the manifest was made; materialize it again")
+    name = str(job.media)
     try:
-        frames = iterate_frames(job.source, stride=job.frame_stride, limit=job.max_frames)
-        kept = np.stack([square(frame, job.resolution) for frame in frames])
+        with open_media(job.media) as source:
+            kept = pictures(
+                source,
+                name,
+                stride=job.frame_stride,
+                limit=job.max_frames,
+                start=job.media.start,
+                stop=job.media.stop,
+            )
+            options = {"crf": str(job.crf), "preset": PRESET}
+            mp4, frames = mux_mp4(map(Squarer(job.resolution), kept), job.fps, options)
+    except PassingError as problem:
+        suspect = isinstance(problem.__cause__, MemoryError)
+        return CutClip(job.key, reason=_without(name, problem), suspect=suspect)
     except UserError as problem:
-        lasting = not isinstance(problem, PassingError)
-        return CutClip(job.key, reason=str(problem).removeprefix(f"{job.source}: "), lasting=lasting)
-    return CutClip(job.key, encode_mp4(kept, job.fps, job.crf), len(kept))
+        return CutClip(job.key, reason=_without(name, problem), lasting=True)
+    # What is left goes wrong in writing, and is not the source's fault.
+    except (OSError, FFmpegError) as problem:
+        return CutClip(job.key, reason=f"the clip cannot be written: {problem}")
+    return CutClip(job.key, mp4, frames)
 
 
 def cut_all(
-    jobs: Sequence[CutJob], processes: int, cut: Callable[[CutJob], CutClip] = cut_clip
+    jobs: Iterable[CutJob], processes: int, cut: Callable[[CutJob], CutClip] = cut_clip
 ) -> Iterator[CutClip]:
     """Yield the clips of all jobs as they are finished, in any order.
 
-    A file on which the decoder itself crashes becomes a reason, and is tried again at the next run, because
-    a worker may also have been ended for want of memory; the other clips are not lost.
+    A file on which the decoder crashes or hangs becomes a reason; the other clips are not lost.
 
     Args:
         jobs: What to cut.
         processes: How many processes work at once.
         cut: Does one job; importable by name, because the processes are spawned.
     """
-    waiting = deque(jobs)
-    while waiting:
-        running: dict[Future[CutClip], CutJob] = {}
-        try:
-            with _executor(min(processes, len(waiting))) as executor:
-                while waiting or running:
-                    while waiting and len(running) < 2 * processes:
-                        running[executor.submit(cut, waiting[0])] = waiting[0]
-                        waiting.popleft()
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        clip = future.result()
-                        del running[future]
-                        yield clip
-        except BrokenProcessPool:
-            for job in running.values():
-                yield _cut_alone(job, cut)
+    return run_jobs(
+        jobs, cut, _lost, processes=processes, seconds=SECONDS_PER_FILE, memory=MEMORY_PER_PROCESS
+    )
 
 
-def _cut_alone(job: CutJob, cut: Callable[[CutJob], CutClip]) -> CutClip:
-    try:
-        with _executor(1) as executor:
-            return executor.submit(cut, job).result()
-    except BrokenProcessPool:
-        with _executor(1) as executor:
-            executor.submit(os.getpid).result()  # raises where no worker can start at all
-        return CutClip(job.key, reason="the process that decoded this file crashed")
+def _lost(job: CutJob, how: str) -> CutClip:
+    if how == CRASHED:
+        return CutClip(job.key, reason="the process that decoded this file crashed", suspect=True)
+    return CutClip(job.key, reason=f"decoding took longer than {SECONDS_PER_FILE:g} s", suspect=True)
 
 
-def _executor(processes: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Make a worker end when its parent is killed; it would wait for jobs for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait_for([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _without(name: str, problem: UserError) -> str:
+    """The reason without the file's name, which its row has; what is left begins with what is wrong."""
+    return str(problem).removeprefix(f"{name}: ")

@@ -20,12 +20,13 @@ import pyarrow as pa
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, row_outcome
 from onaspr_core.errors import UserError
-from onaspr_core.pool.source_files import hash_files
+from onaspr_core.pool.media import Media
+from onaspr_core.pool.source_files import hash_media
 from onaspr_core.pool.sources import SourceRow, read_source
 from onaspr_core.settings import ClipSettings, PoolSettings
 from onaspr_core.workspace import Workspace
 
-CLIP_VERSION = 1
+CLIP_VERSION = 2
 """Part of every clip's key; raised when the same file and settings would give another clip."""
 
 _PAIRS = """create table if not exists manifest (
@@ -66,9 +67,16 @@ def pool_rank(seed: int, pair_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\n{pair_id}".encode()).digest()[:8], "big") >> 1
 
 
-def clip_key(source_sha256: str, clip: ClipSettings) -> str:
-    """Return the content key of the clip that these settings cut from a file with these bytes."""
-    return content_key("clip", version=CLIP_VERSION, source=source_sha256, **clip.model_dump())
+def clip_key(source_sha256: str, clip: ClipSettings, media: Media) -> str:
+    """Return the content key of the clip that these settings cut from the span of a file with these bytes."""
+    return content_key(
+        "clip",
+        version=CLIP_VERSION,
+        source=source_sha256,
+        start=media.start,
+        stop=media.stop,
+        **clip.model_dump(),
+    )
 
 
 def build_manifest(workspace: Workspace) -> Outcome:
@@ -84,9 +92,9 @@ def build_manifest(workspace: Workspace) -> Outcome:
     pools = workspace.settings.pools
     chosen = {name: _choose(pool, workspace.settings.base, counts) for name, pool in pools.items()}
     usable = [row for rows in chosen.values() for _, row in rows if not row.problem]
-    hashes = hash_files(workspace, [row.path for row in usable])
+    hashes = hash_media(workspace, [Media(row.path) for row in usable])
     after = [
-        _manifest_row(name, pools[name].clip, rank, row, hashes.get(row.path))
+        _manifest_row(name, pools[name].clip, rank, row, hashes.get(Media(row.path)))
         for name, rows in chosen.items()
         for rank, row in rows
     ]
@@ -213,7 +221,7 @@ def _manifest_row(pool: str, clip: ClipSettings, rank: int, row: SourceRow, sha2
         status, reason = "refused", row.problem
     elif sha256 is None:
         status, reason = "missing", f"there is no file {row.path}"
-    cut = clip_key(sha256, clip) if sha256 else None
+    cut = clip_key(sha256, clip, Media(row.path)) if sha256 else None
     key = content_key("pair", pool=pool, id=row.id, rank=rank, caption=row.caption, clip=cut, status=status)
     extra = json.dumps(row.extra, ensure_ascii=False)
     return _Row(pool, row.id, rank, row.caption, row.path, sha256 or "", cut, status, reason, extra, key)

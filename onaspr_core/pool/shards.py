@@ -1,8 +1,8 @@
 """Shards: the WebDataset tars that clips lie in, readable by `webdataset`, by `tar`, and one clip at a time.
 
-A shard holds `KEY.mp4`, `KEY.txt` and `KEY.json` of each clip. Shards are only ever added, under a name made
-of their bytes, whole or not at all. What does not belong here: which clips exist (`clips` keeps that in the
-catalog).
+A shard holds `KEY.mp4`, `KEY.txt` and `KEY.json` of each clip, in this order. Shards are only ever added or
+deleted, under a name made of their bytes, whole or not at all. What does not belong here: which clips exist
+(`clip_catalog`), and when shards are merged or dropped (`compaction`).
 """
 
 import hashlib
@@ -12,7 +12,8 @@ import os
 import tarfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -96,6 +97,27 @@ def index_shard(root: str, shard: str) -> list[Place]:
         raise UserError(f"shard {shard} in {root} is not one that was written here: {problem}") from problem
 
 
+def read_shard(root: str, shard: str) -> Iterator[Clip]:
+    """Yield the clips of a shard in the order of its file, one at a time.
+
+    Raises:
+        UserError: when the file is gone or not a whole shard.
+    """
+    filesystem, folder = fsspec.core.url_to_fs(root)
+    try:
+        with filesystem.open(str(PurePosixPath(folder, shard)), "rb") as file:
+            yield from _clips(file)
+    except (OSError, tarfile.TarError, json.JSONDecodeError) as problem:
+        raise UserError(f"shard {shard} in {root} cannot be read: {problem}") from problem
+
+
+def delete_shard(root: str, shard: str) -> None:
+    """Delete a shard, if it is still there."""
+    filesystem, folder = fsspec.core.url_to_fs(root)
+    with suppress(FileNotFoundError):
+        filesystem.rm_file(str(PurePosixPath(folder, shard)))
+
+
 def list_shards(root: str) -> set[str]:
     """Return the names of all finished shards."""
     filesystem, folder = fsspec.core.url_to_fs(root)
@@ -123,6 +145,18 @@ def _tar(clips: Sequence[Clip]) -> bytes:
                 member.size, member.mode = len(data), 0o644
                 tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def _clips(file: Any) -> Iterator[Clip]:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        parts: dict[str, bytes] = {}
+        for member in tar:
+            key, _, suffix = member.name.rpartition(".")
+            data = tar.extractfile(member)
+            parts[suffix] = data.read() if data else b""
+            if suffix == "json":
+                yield Clip(key, parts["mp4"], parts["txt"].decode(), json.loads(parts["json"]))
+                parts = {}
 
 
 def _places(shard: str, file: Any) -> list[Place]:

@@ -1,67 +1,154 @@
-"""Content hashes of source videos, remembered in the catalog by size and time, so that each is read once."""
+"""Content hashes of source media, remembered in the catalog, so that each is read once.
 
+Local bytes are hashed. A file behind a URL is not downloaded for it: what its file system says of it, such as
+an ETag, stands for its bytes. What does not belong here: opening media (`media`).
+"""
+
+import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import duckdb
 import pyarrow as pa
 
+from onaspr_core.errors import UserError
 from onaspr_core.paths import file_sha256
-from onaspr_core.progress import track
+from onaspr_core.pool.media import Media, file_stamp, open_media, reading_order
+from onaspr_core.progress import logger, track
 from onaspr_core.workspace import Workspace
 
 SECONDS_BETWEEN_COMMITS = 5.0
+REQUESTS_AT_ONCE = 16
+FILES_AT_ONCE = 2
+FILES_PER_TURN = 256
 
-_FILES = """create table if not exists source_files (
-    path text primary key, bytes bigint, mtime_ns bigint, sha256 text)"""
+Part = tuple[str, str]
+"""Path and member: the bytes that one hash is of, whatever span of them is meant."""
+
+_HASHES = """create table if not exists media_hashes (
+    path text, member text, stamp text, sha256 text, primary key (path, member))"""
 
 
-class KnownFile(NamedTuple):
-    """A file as it was when it was read: size in bytes, modification time in ns, SHA-256."""
+class KnownMedia(NamedTuple):
+    """A file, or a part of one, when it was read: the stamp of the file, and the SHA-256 of the bytes."""
 
-    bytes: int
-    mtime_ns: int
+    stamp: str
     sha256: str
 
 
-def known_files(workspace: Workspace) -> dict[str, KnownFile]:
-    """Return every file that was ever hashed, by path."""
-    rows = workspace.catalog.rows("select path, bytes, mtime_ns, sha256 from source_files")
-    return {path: KnownFile(*known) for path, *known in rows or ()}
+def known_media(workspace: Workspace, media: Iterable[Media]) -> dict[Part, KnownMedia]:
+    """Return what is remembered of media, by path and member."""
+    asked = list({(one.path, one.member) for one in media})
+    with workspace.catalog.read() as connection:
+        connection.register("asked", _table(asked, ("path", "member")))
+        query = "select path, member, stamp, sha256 from media_hashes semi join asked using (path, member)"
+        try:
+            rows = connection.execute(query).fetchall()
+        except duckdb.CatalogException:
+            return {}
+    return {(path, member): KnownMedia(stamp, sha256) for path, member, stamp, sha256 in rows}
 
 
-def hash_files(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of the files that exist, by path; those that have not changed are not read."""
-    stats = {path: file.stat() for path in dict.fromkeys(paths) if (file := Path(path)).is_file()}
-    known = known_files(workspace)
-    hashes: dict[str, str] = {}
-    fresh: list[str] = []
-    for path, stat in stats.items():
-        one = known.get(path)
-        if one is not None and (one.bytes, one.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            hashes[path] = one.sha256
-        else:
-            fresh.append(path)
-    pending: list[tuple[str, KnownFile]] = []
+def hash_media(workspace: Workspace, media: Iterable[Media]) -> dict[Media, str]:
+    """Return the SHA-256 of the media that exist and can be read; those that have not changed are not read.
+
+    Equal bytes have equal hashes wherever they lie, except behind URLs. A span has the hash of its file.
+
+    Args:
+        workspace: Its catalog remembers.
+        media: Any number, of any kind, in any order.
+    """
+    wanted = sorted(set(media), key=reading_order)
+    stamps = _stamps({one.path for one in wanted})
+    known = known_media(workspace, wanted)
+    hashes: dict[Part, str] = {}
+    fresh: dict[Part, Media] = {}
+    for one in wanted:
+        part = (one.path, one.member)
+        remembered = known.get(part)
+        if remembered is not None and remembered.stamp == stamps.get(one.path):
+            hashes[part] = remembered.sha256
+        elif one.path in stamps:
+            fresh[part] = Media(*part)
+    hashes |= _hash(workspace, list(fresh.values()), stamps)
+    return {one: hashes[one.path, one.member] for one in wanted if (one.path, one.member) in hashes}
+
+
+def _hash(workspace: Workspace, fresh: Sequence[Media], stamps: dict[str, str]) -> dict[Part, str]:
+    """Read and remember, so that a run that is killed loses seconds of it."""
+    hashes: dict[Part, str] = {}
+    pending: list[tuple[str, str, str, str]] = []
     committed = time.monotonic()
-    with track("hashed pool files", len(fresh)) as advance:
-        for path in fresh:
-            hashes[path] = file_sha256(Path(path))
-            pending.append((path, KnownFile(stats[path].st_size, stats[path].st_mtime_ns, hashes[path])))
+    with track("hashed pool media", len(fresh)) as advance:
+        for one, sha256 in _digests(fresh, stamps):
+            if sha256:
+                hashes[one.path, one.member] = sha256
+                pending.append((one.path, one.member, stamps[one.path], sha256))
             advance(1)
             if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
                 _remember(workspace, pending)
                 pending, committed = [], time.monotonic()
     _remember(workspace, pending)
+    if len(hashes) < len(fresh):
+        logger.warning("%d of %d pool media cannot be read", len(fresh) - len(hashes), len(fresh))
     return hashes
 
 
-def _remember(workspace: Workspace, files: Sequence[tuple[str, KnownFile]]) -> None:
-    if not files:
+def _digests(fresh: Sequence[Media], stamps: dict[str, str]) -> Iterator[tuple[Media, str]]:
+    """Yield the hash of each, empty where it cannot be read; whole files are read a few at once."""
+
+    def digest(one: Media) -> tuple[Media, str]:
+        return one, _digest(one, stamps[one.path])
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        for start in range(0, len(fresh), FILES_PER_TURN):
+            turn = fresh[start : start + FILES_PER_TURN]
+            # Parts of a file are read in their order, which is one pass over it.
+            yield from (map if any(one.member for one in turn) else pool.map)(digest, turn)
+
+
+def _digest(one: Media, stamp: str) -> str:
+    if "://" in one.path:
+        return hashlib.sha256(f"{one.path}\n{one.member}\n{stamp}".encode()).hexdigest()
+    try:
+        with open_media(one) as source:
+            return file_sha256(Path(source)) if isinstance(source, str) else _sha256(source)
+    except (OSError, UserError) as problem:
+        logger.debug("%s: %s", one, problem)
+        return ""
+
+
+def _sha256(file: Any) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamps(paths: Iterable[str]) -> dict[str, str]:
+    """The stamps of the files that exist."""
+
+    def stamp(path: str) -> tuple[str, str]:
+        try:
+            return path, file_stamp(path)
+        except OSError as problem:
+            logger.debug("%s: %s", path, problem)
+            return path, ""
+
+    local = [path for path in paths if "://" not in path]
+    remote = [path for path in paths if "://" in path]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        return {path: told for path, told in [*map(stamp, local), *pool.map(stamp, remote)] if told}
+
+
+def _remember(workspace: Workspace, rows: Sequence[tuple[str, str, str, str]]) -> None:
+    if not rows:
         return
-    table = pa.Table.from_pylist([{"path": path, **known._asdict()} for path, known in files])
     with workspace.catalog.write() as connection:
-        connection.execute(_FILES)
-        connection.register("fresh", table)
-        connection.execute("insert or replace into source_files select * from fresh")
+        connection.execute(_HASHES)
+        connection.register("fresh", _table(rows, ("path", "member", "stamp", "sha256")))
+        connection.execute("insert or replace into media_hashes select * from fresh")
+
+
+def _table(rows: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> pa.Table:
+    return pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})

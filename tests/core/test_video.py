@@ -11,7 +11,7 @@ import pytest
 from onaspr_core.errors import UserError
 from onaspr_core.miniature.rendering import FPS, source_frames
 from onaspr_core.miniature.world import benchmark_sources
-from onaspr_core.video import encode_mp4, read_frames, square
+from onaspr_core.video import encode_mp4, read_frames
 
 WHITE = (235, 235, 235)
 
@@ -143,21 +143,6 @@ def test_a_video_filmed_on_its_side_is_turned_upright() -> None:
     upright = read_frames(io.BytesIO(bytes(data)))
     assert upright.shape == (3, 64, 32, 3)
     assert np.abs(upright.astype(int) - np.rot90(frames, -1, axes=(1, 2))).mean() < 3
-
-
-def test_square_is_a_pure_crop_where_the_shorter_side_fits() -> None:
-    frames = np.random.default_rng(0).integers(0, 255, (4, 32, 48, 3), np.uint8)
-    assert np.array_equal(square(frames, 32), frames[:, :, 8:40])
-    assert np.array_equal(square(frames.swapaxes(1, 2), 32), frames.swapaxes(1, 2)[:, 8:40])
-    assert np.array_equal(square(frames[0], 32), frames[0, :, 8:40])
-
-
-def test_square_shrinks_by_averaging() -> None:
-    stripes = np.zeros((1, 64, 90, 3), np.uint8)
-    stripes[:, :, ::2] = 200
-    small = square(stripes, 16)
-    assert small.shape == (1, 16, 16, 3)
-    assert np.abs(small[:, :, 1:-1].astype(int) - 100).max() <= 3
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 8, 8, 4), (2, 8, 8)])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool import clips
+from onaspr_core.pool import clips, compaction
 from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs
-from onaspr_core.pool.source_files import hash_files
+from onaspr_core.pool.media import Media
+from onaspr_core.pool.source_files import hash_media
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
@@ -22,15 +23,16 @@ Write = Callable[..., Path]
 Open = Callable[..., Workspace]
 
 INTERRUPTED_RUN = """
-import multiprocessing, sys, time
+import sys, time
 from pathlib import Path
-from onaspr_core.pool import clips
+import psutil
+from onaspr_core.pool import clips, compaction
 from onaspr_core.settings import ClipSettings, PoolSettings, Settings
 from onaspr_core.workspace import Workspace
 
 def enter_one_shard_then_hang(workspace, places, failed):
     if calls:
-        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        print(*(child.pid for child in psutil.Process().children()), flush=True)
         time.sleep(600)
     calls.append(1)
     enter(workspace, places, failed)
@@ -135,7 +137,8 @@ def test_new_bytes_are_never_cut_under_the_key_of_the_old_ones(
 ) -> None:
     workspace = made(open_pools(five))
     changed = write_video("3.mp4", seed=33, frames=5)
-    hash_files(workspace, [str(changed)])  # as a manifest does that is killed before its rows are written
+    # As a manifest does that is killed before its rows are written.
+    hash_media(workspace, [Media(str(changed))])
     (failure,) = make_clips(workspace).failures
     assert "materialize it again" in failure.reason
     assert make_clips(made(workspace)).failures == ()
@@ -210,3 +213,77 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_reasons_are_counted_by_what_is_wrong_and_told_with_their_details(
+    open_pools: Open, five: dict[str, str], tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    for name, kept in (("0.mp4", 600), ("1.mp4", 700)):
+        (videos / name).write_bytes((videos / name).read_bytes()[:-kept])
+    (videos / "2.mp4").write_bytes(b"no video " * 100)
+    workspace = made(open_pools(five))
+    (videos / "3.mp4").unlink()
+    outcome = make_clips(workspace)
+    kinds = outcome.facts["failures_by_reason"]
+    assert sum(kinds.values()) == 4
+    assert kinds["unreadable video"] + kinds.get("truncated", 0) == 3
+    assert kinds["the file cannot be opened"] == 1
+    assert any("Invalid data" in failure.reason for failure in outcome.failures)
+
+
+def test_few_kinds_of_reasons_are_shown_whatever_there_are() -> None:
+    kinds = clips._by_kind(f"kind {i % 50}: detail {i}" for i in range(1000))
+    assert len(kinds) == 21
+    assert kinds["kind 0"] == 20
+    assert kinds["other reasons"] == 600
+
+
+def test_a_file_that_costs_processes_is_tried_three_times_and_then_left_alone(
+    open_pools: Open, five: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = made(open_pools(five))
+    tried: list[str] = []
+
+    def crash_on_two(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
+        for job in jobs:
+            tried.append(Path(job.media.path).name)
+            yield CutClip(job.key, reason="crashed", suspect=True) if "2.mp4" in tried[-1] else cut_clip(job)
+
+    monkeypatch.setattr(clips, "cut_all", crash_on_two)
+    for run in range(5):
+        outcome = make_clips(workspace)
+        assert [(one.item, one.reason) for one in outcome.failures] == [("small/2.mp4", "crashed")]
+        assert tried.count("2.mp4") == min(run + 1, 3)
+    assert len(tried) == 4 + 3
+
+
+def test_parts_of_one_file_are_cut_in_their_order(
+    open_pools: Open, five: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def watched(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
+        for job in jobs:
+            order.append(job.media.path)
+            yield cut_clip(job)
+
+    monkeypatch.setattr(clips, "cut_all", watched)
+    make_clips(made(open_pools(five)))
+    assert order == sorted(order)
+
+
+def test_many_small_shards_become_one(
+    open_pools: Open, five: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, "CLIPS_PER_FLUSH", 1)
+    monkeypatch.setattr(compaction, "SMALL_SHARDS", 5)
+    workspace = made(open_pools(five))
+    outcome = make_clips(workspace)
+    assert (outcome.facts["shards"], outcome.facts["shards_deleted"]) == (1, 5)
+    again = make_clips(workspace)
+    assert (again.computed, again.reused, again.version) == (0, 5, outcome.version)
+    assert [
+        len(frames)
+        for frames in read_clips(workspace, [p.clip_key or "" for p in pool_pairs(workspace, "small")])
+    ] == [3] * 5

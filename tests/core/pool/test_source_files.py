@@ -1,0 +1,147 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from onaspr_core.pool import source_files
+from onaspr_core.pool.media import Media, open_media
+from onaspr_core.pool.source_files import hash_media, known_media
+from onaspr_core.settings import Settings
+from onaspr_core.workspace import Workspace
+from tests.core.pool.packed import write_parquet, write_tar
+
+Place = Callable[[], list[Media]]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(Settings(base=tmp_path, pools={}, backbones={}, experiments={}))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Media]:
+    """What was opened to be read."""
+    seen: list[Media] = []
+
+    def watched(one: Media) -> object:
+        seen.append(one)
+        return open_media(one)
+
+    monkeypatch.setattr(source_files, "open_media", watched)
+    return seen
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_hash_is_that_of_the_bytes_wherever_they_lie(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"one")
+    tar = str(write_tar(tmp_path / "0.tar", {"x.mp4": b"one", "y.mp4": b"two"}))
+    parquet = str(write_parquet(tmp_path / "0.parquet", [b"two", b"one"]))
+    hashes = hash_media(
+        workspace,
+        [
+            Media(str(tmp_path / "a.mp4")),
+            Media(tar, "x.mp4"),
+            Media(tar, "y.mp4"),
+            Media(parquet, "video/0"),
+            Media(parquet, "plain/1"),
+        ],
+    )
+    assert list(hashes.values()).count(sha(b"one")) == 3
+    assert hashes[Media(tar, "y.mp4")] == hashes[Media(parquet, "video/0")] == sha(b"two")
+
+
+def test_what_is_missing_or_broken_has_no_hash_and_stops_nothing(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"one")
+    (tmp_path / "b.tar").write_bytes(b"no tar")
+    (tmp_path / "folder").mkdir()
+    tar = str(write_tar(tmp_path / "0.tar", {"x.mp4": b"one"}))
+    parquet = str(write_parquet(tmp_path / "0.parquet", [b"two", None]))
+    good = Media(str(tmp_path / "a.mp4"))
+    bad = [
+        Media(str(tmp_path / "none.mp4")),
+        Media(str(tmp_path / "folder")),
+        Media(str(tmp_path / "b.tar"), "x.mp4"),
+        Media(str(tmp_path / "none.tar"), "x.mp4"),
+        Media(tar, "none.mp4"),
+        Media(parquet, "video/1"),
+        Media(parquet, "video/7"),
+        Media(parquet, "none/0"),
+        Media("memory://none/a.mp4"),
+        Media("noprotocol://none/a.mp4"),
+    ]
+    assert hash_media(workspace, [*bad, good]) == {good: sha(b"one")}
+
+
+def test_what_has_not_changed_is_not_read_again(
+    workspace: Workspace, tmp_path: Path, opened: list[Media]
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"one")
+    tar = write_tar(tmp_path / "0.tar", {"x.mp4": b"one", "y.mp4": b"two"})
+    media = [Media(str(tmp_path / "a.mp4")), Media(str(tar), "x.mp4"), Media(str(tar), "y.mp4")]
+    first = hash_media(workspace, media)
+    assert len(opened) == 3
+    opened.clear()
+    assert hash_media(workspace, media) == first
+    assert opened == []
+    write_tar(tar, {"x.mp4": b"new one", "y.mp4": b"two"})
+    second = hash_media(workspace, media)
+    assert second == first | {Media(str(tar), "x.mp4"): sha(b"new one")}
+    assert {one.path for one in opened} == {str(tar)}
+
+
+def test_clips_of_one_video_share_its_hash_and_one_reading(
+    workspace: Workspace, tmp_path: Path, opened: list[Media]
+) -> None:
+    path = str(tmp_path / "a.mp4")
+    Path(path).write_bytes(b"one")
+    spans = [Media(path, start=float(i), stop=i + 1.0) for i in range(20)]
+    assert hash_media(workspace, spans) == dict.fromkeys(spans, sha(b"one"))
+    assert len(opened) == 1
+
+
+def test_a_file_behind_a_url_is_known_by_what_its_file_system_says(
+    workspace: Workspace, opened: list[Media]
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/far/a.mp4", b"one")
+    memory.pipe_file("/far/b.mp4", b"one")
+    media = [Media("memory://far/a.mp4"), Media("memory://far/b.mp4"), Media("memory://far/none.mp4")]
+    first = hash_media(workspace, media)
+    assert set(first) == set(media[:2])
+    assert hash_media(workspace, media) == first
+    memory.pipe_file("/far/a.mp4", b"another")
+    second = hash_media(workspace, media)
+    assert second[media[0]] != first[media[0]]
+    assert second[media[1]] == first[media[1]]
+    assert opened == []
+
+
+def test_a_run_that_is_killed_has_remembered_what_it_read(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar = str(write_tar(tmp_path / "0.tar", {f"{i}.mp4": bytes([i]) for i in range(9)}))
+    media = [Media(tar, f"{i}.mp4") for i in range(9)]
+    monkeypatch.setattr(source_files, "SECONDS_BETWEEN_COMMITS", 0.0)
+    digest = source_files._digest
+
+    def killed(one: Media, stamp: str) -> str:
+        if one.member == "5.mp4":
+            raise KeyboardInterrupt
+        return digest(one, stamp)
+
+    monkeypatch.setattr(source_files, "_digest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        hash_media(workspace, media)
+    assert set(known_media(workspace, media)) == {(tar, f"{i}.mp4") for i in range(5)}
+
+
+def test_nothing_is_remembered_of_what_was_never_asked_for(workspace: Workspace) -> None:
+    assert known_media(workspace, [Media("a.mp4")]) == {}
+    assert hash_media(workspace, []) == {}
