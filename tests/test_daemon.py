@@ -214,5 +214,7 @@ def test_a_caption_makes_the_items_that_it_touches_and_a_mended_file_all_that_mo
 
     mended = of(ran, "other")
     assert once(mended, ["prompts", *NEXT_TO_PROMPTS, *VIDEOS, *AFTER_VIDEOS])
-    for name in ("prompts", "baseline_videos", "ona_videos"):
-        assert computed(mended)[name] == 1, name
+    made = computed(mended)
+    assert made["prompts"] == made["baseline_videos"] == 1
+    # Where the prompt keeps its own words both variants have one video, and either of them may make it.
+    assert 1 <= made.get("ona_videos", 0) + made.get("ona_spr_videos", 0) <= 2

@@ -60,8 +60,8 @@ def test_originals_that_were_kept_are_counted_by_reason(
     def half(_: object) -> Iterator[Half]:
         yield Half()
 
-    with models_stood_in_for():
-        monkeypatch.setattr(client, "open_language_model", half)
+    with models_stood_in_for(), monkeypatch.context() as patch:
+        patch.setattr(client, "open_language_model", half)
         rewrite_prompts(project.open(), e)
     assert every_prompt_has_a_rewrite(project.open(), e).passed
     found = few_originals_were_kept(project.open(), e)

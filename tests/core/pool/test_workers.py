@@ -57,8 +57,9 @@ def test_a_job_that_ends_its_process_is_lost_alone() -> None:
 
 
 def test_a_job_that_hangs_is_lost_alone_and_its_process_is_ended() -> None:
+    before = psutil.Process().children()
     assert run("a", "hang", "b", "c", seconds=4.0) == ["did a", "did b", "did c", "hang hung"]
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == before
 
 
 def test_memory_is_bounded() -> None:
@@ -92,11 +93,12 @@ def test_jobs_are_read_only_as_they_are_needed() -> None:
             read.append(i)
             yield f"job {i}"
 
+    before = psutil.Process().children()
     results = run_jobs(jobs(), work, lost, processes=2, seconds=60.0, memory=16 * GIGABYTE)
     next(results)
     assert len(read) <= 8
     results.close()  # type: ignore[attr-defined]
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == before
 
 
 def test_a_process_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
