@@ -1,6 +1,8 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 SETTINGS = """
 [store]
@@ -37,3 +39,10 @@ def settings_file(tmp_path: Path) -> Path:
     file = tmp_path / "settings.toml"
     file.write_text(SETTINGS)
     return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_instance_of_another_module() -> Iterator[None]:
+    """Dagster keeps the storage of the instance entered last; that instance may be gone by now."""
+    with set_defs_state_storage(None):
+        yield
