@@ -155,8 +155,8 @@ def _jobs(workspace: Workspace, missing: Sequence[_Wanted]) -> list[CutJob]:
     return [
         CutJob(
             one.key,
-            one.pair.source,
-            *_size_and_time(known[one.pair.source], one),
+            one.pair.source.path,
+            *_size_and_time(known[one.pair.source.path], one),
             **one.settings.model_dump(include={"resolution", "frame_stride", "max_frames", "fps", "crf"}),
         )
         for one in missing
@@ -176,7 +176,7 @@ def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[C
         if one.mp4:
             wanted = by_key[one.key]
             record = {
-                "source": wanted.pair.source,
+                "source": str(wanted.pair.source),
                 "pair": wanted.name,
                 "frames": one.frames,
                 "clip": wanted.settings.model_dump(),

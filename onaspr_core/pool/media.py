@@ -25,4 +25,5 @@ class Media:
         part = f"!{self.member}" if self.member else ""
         if self.start is None and self.stop is None:
             return f"{self.path}{part}"
-        return f"{self.path}{part} [{self.start or 0:g} s … {'end' if self.stop is None else f'{self.stop:g} s'}]"
+        stop = "end" if self.stop is None else f"{self.stop:g} s"
+        return f"{self.path}{part} [{self.start or 0:g} s … {stop}]"

@@ -1,5 +1,7 @@
 """Content hashes of source videos, remembered in the catalog by size and time, so that each is read once."""
 
+import os
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from onaspr_core.paths import file_sha256
+from onaspr_core.pool.media import Media
 from onaspr_core.progress import track
 from onaspr_core.workspace import Workspace
 
@@ -33,13 +36,13 @@ def known_files(workspace: Workspace) -> dict[str, KnownFile]:
 
 def hash_files(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of the files that exist, by path; those that have not changed are not read."""
-    stats = {path: file.stat() for path in dict.fromkeys(paths) if (file := Path(path)).is_file()}
+    stats = _stats(paths)
     known = known_files(workspace)
     hashes: dict[str, str] = {}
     fresh: list[str] = []
-    for path, stat in stats.items():
+    for path, seen in stats.items():
         one = known.get(path)
-        if one is not None and (one.bytes, one.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+        if one is not None and (one.bytes, one.mtime_ns) == (seen.st_size, seen.st_mtime_ns):
             hashes[path] = one.sha256
         else:
             fresh.append(path)
@@ -55,6 +58,25 @@ def hash_files(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
                 pending, committed = [], time.monotonic()
     _remember(workspace, pending)
     return hashes
+
+
+def _stats(paths: Iterable[str]) -> dict[str, os.stat_result]:
+    found = {}
+    for path in dict.fromkeys(paths):
+        try:
+            seen = os.stat(path)  # noqa: PTH116 (a Path for each of 100K files takes twice the time)
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(seen.st_mode):
+            found[path] = seen
+    return found
+
+
+def hash_media(workspace: Workspace, media: Iterable[Media]) -> dict[Media, str]:
+    """Return the SHA-256 of the files that exist; here only of plain files on a local disk."""
+    plain = [one for one in dict.fromkeys(media) if not one.member and "://" not in one.path]
+    hashes = hash_files(workspace, [one.path for one in plain])
+    return {one: hashes[one.path] for one in plain if one.path in hashes}
 
 
 def _remember(workspace: Workspace, files: Sequence[tuple[str, KnownFile]]) -> None:
