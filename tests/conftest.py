@@ -46,3 +46,10 @@ def no_instance_of_another_module() -> Iterator[None]:
     """Dagster keeps the storage of the instance entered last; that instance may be gone by now."""
     with set_defs_state_storage(None):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test(no_instance_of_another_module: None) -> Iterator[None]:
+    """The same for each test; that of the module comes before fixtures that a whole module shares."""
+    with set_defs_state_storage(None):
+        yield
