@@ -162,6 +162,13 @@ class ArtifactStore:
             )
         return data
 
+    def delete(self, kind: str, key: str) -> None:
+        """Remove an item, its record first: what is left of a deletion that is ended half-way is not read."""
+        folder = self._root / kind / key[:2]
+        names = [name for name in self._listed(folder) if name.startswith((f"{key}.", f"{key}-"))]
+        for name in sorted(names, key=lambda name: not name.endswith(RECORD_SUFFIX)):
+            self._filesystem.rm_file(str(folder / name))
+
     def write_tensors(
         self, kind: str, key: str, tensors: Mapping[str, np.ndarray], record: Mapping[str, Any]
     ) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from onaspr_core.artifacts import content_key
+from onaspr_core.errors import UserError
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
-from onaspr_core.settings import BenchmarkSettings, Experiment, Settings
+from onaspr_core.settings import BenchmarkSettings, Experiment, PoolSettings, Settings
 
 Content = dict[str, Any]
 """What a setting is made of, as JSON values."""
@@ -104,7 +105,36 @@ def _content(settings: Settings, path: str) -> str:
 
 def _pool(s: Settings, name: str) -> Content:
     pool = s.pools[name]
-    return {**pool.model_dump(), "listing": _content(s, pool.path)}
+    refused = pool.benchmark_items == "refuse"
+    benchmarks = [e.evaluation.benchmark for e in s.experiments.values() if refused and e.pool == name]
+    return {
+        **pool.model_dump(mode="json"),
+        "listing": _listing(s, pool),
+        "withdrawn": _content(s, pool.takedown) if pool.takedown else None,
+        "refused": [_benchmark(s, benchmark) for benchmark in benchmarks],
+    }
+
+
+def _listing(s: Settings, pool: PoolSettings) -> str | None:
+    """The hash of a pool's list, or of the sizes and times of its files where there are many.
+
+    A look is taken four times a minute, so nothing below a folder of videos is looked at: what changes there
+    is found when the manifest is made, which the nightly schedule asks for.
+    """
+    from onaspr_core.pool.source_forms import source_files
+    from onaspr_core.pool.source_lists import stamp
+    from onaspr_core.pool.sources import source_of
+
+    path = Path(resolve(pool.path, s.base))
+    if path.is_file():
+        return file_sha256(path)
+    if "://" in pool.path:
+        return pool.path
+    try:
+        files = source_files(source_of(pool, s.base))
+    except UserError:
+        return pool.path
+    return stamp(files) if files else str(path.stat().st_mtime_ns)
 
 
 def _backbone(s: Settings, e: Experiment) -> Content:

@@ -4,44 +4,19 @@ Every mistake in the file is reported at once, with its key and what is allowed.
 the method is said in the modules that use them; nothing is computed here.
 """
 
-import math
 import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from onaspr_core.errors import UserError
 from onaspr_core.paths import is_a_place, resolve
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-NAME_RULE = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    return value
-
-
-def _not_nan(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("must be a number, not NaN; allowed is 0 … inf")
-    return value
-
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1), AfterValidator(_finite)]
-Positive = Annotated[float, Field(gt=0), AfterValidator(_finite)]
-
-
-class Section(BaseModel):
-    """A table of the settings file: unknown keys are refused and nothing changes after reading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from onaspr_core.pool.settings import ClipSettings as ClipSettings
+from onaspr_core.pool.settings import PoolSettings as PoolSettings
+from onaspr_core.setting_types import NAME_RULE, Count, Fraction, Name, Positive, Section, finite, not_nan
 
 
 class StoreSettings(Section):
@@ -55,32 +30,6 @@ class EmbeddingSettings(Section):
 
     model: str = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
     batch_size: Count = 64
-
-
-class ClipSettings(Section):
-    """How a pool clip is cut from its source: a central square of `resolution` pixels, every n-th frame.
-
-    `frame_stride` counts frames as they are shown, whatever their times. `max_frames` left out keeps all, up
-    to 4096. `crf` is x264's quality, 0 (best) to 51: at 14, 16 frames of 256 × 256 take 100 to 160 KB, at an
-    SSIM of 0.975 or more to the frames before compression.
-    """
-
-    resolution: Annotated[int, Field(ge=8, le=4096, multiple_of=2)] = 256
-    frame_stride: Count = 8
-    max_frames: Count | None = 16
-    fps: Positive = 8.0
-    crf: Annotated[int, Field(ge=0, le=51)] = 14
-
-
-class PoolSettings(Section):
-    """A candidate pool of captioned videos: `size` is the paper's N."""
-
-    format: Literal["webvid", "folder"]
-    path: str
-    videos: str
-    size: Count | None = 100_000
-    seed: int = 0
-    clip: ClipSettings = ClipSettings()
 
 
 class BackboneSettings(Section):
@@ -113,7 +62,7 @@ class RewriterSettings(Section):
 
     model: str = "smollm2-135m-instruct"
     one_shot: bool | None = None
-    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_finite)] = 0.0
+    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(finite)] = 0.0
     seed: int = 0
     max_words: Count = 20
     minimum_similarity: Fraction = 0.65
@@ -129,7 +78,7 @@ class SamplingSettings(Section):
     """
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 50
-    guidance_scale: Annotated[float, Field(ge=1), AfterValidator(_finite)] = 9.0
+    guidance_scale: Annotated[float, Field(ge=1), AfterValidator(finite)] = 9.0
     batch_size: Count = 1
 
 
@@ -189,9 +138,9 @@ class CheckSettings(Section):
     unreadable_share: Fraction = 0.05
     noise_share: Fraction = 0.05
     noise_mean: Positive = 0.25
-    noise_variance: Annotated[float, Field(gt=1), AfterValidator(_finite)] = 2.0
+    noise_variance: Annotated[float, Field(gt=1), AfterValidator(finite)] = 2.0
     noise_kurtosis: Positive = 1.5
-    noise_correlation: Annotated[float, Field(gt=0, le=1), AfterValidator(_finite)] = 0.5
+    noise_correlation: Annotated[float, Field(gt=0, le=1), AfterValidator(finite)] = 0.5
 
 
 class Experiment(Section):
@@ -206,8 +155,8 @@ class Experiment(Section):
     prompts: str
     prompt_limit: Count | None = None
     seed: int = 0
-    eta: Annotated[float, Field(ge=0), AfterValidator(_not_nan)]
-    gamma: Annotated[float, Field(ge=0, le=1), AfterValidator(_not_nan)]
+    eta: Annotated[float, Field(ge=0), AfterValidator(not_nan)]
+    gamma: Annotated[float, Field(ge=0, le=1), AfterValidator(not_nan)]
     references: ReferenceSettings = ReferenceSettings()
     rewriter: RewriterSettings = RewriterSettings()
     sampling: SamplingSettings = SamplingSettings()
@@ -325,7 +274,7 @@ def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
     for name, backbone in _tables(values, "backbones"):
         models.append((f"backbones.{name}.path", backbone.get("path")))
     for name, pool in _tables(values, "pools"):
-        named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos")]
+        named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos", "takedown")]
     for name, experiment in _tables(values, "experiments"):
         named.append((f"experiments.{name}.prompts", experiment.get("prompts")))
         for _, benchmark in [t for t in _tables(experiment, "evaluation") if t[0] == "benchmark"]:
@@ -343,6 +292,6 @@ def _missing_file(key: str, path: str, base: Path) -> str:
         found = resolve(path, base)
     except UserError as problem:
         return f"{key}: {problem}"
-    if "://" in found or Path(found).exists():
+    if "://" in found or Path(found).exists() or any(Path("/").glob(found.lstrip("/"))):
         return ""
     return f"{key}: {path!r} does not exist (looked for {found})"

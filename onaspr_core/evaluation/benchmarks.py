@@ -103,7 +103,7 @@ def real_videos(workspace: Workspace, e: Experiment) -> list[RealVideo]:
 def _rows(benchmark: BenchmarkSettings, base: Path) -> list[_Row]:
     """The rows of the benchmark's list, read by the same code as a pool's."""
     rows = [
-        _Row(i, row.id or f"row {i + 1}", row.caption, Path(row.path), row.problem)
+        _Row(i, row.id or f"row {i + 1}", row.caption, Path(row.media.path), row.problem)
         for i, row in enumerate(read_source(benchmark, base))
     ]
     twice = [one for one, count in Counter(row.id for row in rows).items() if count > 1]

@@ -19,7 +19,7 @@ from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips,
 from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
 from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs
-from onaspr_core.pool.media import Media, reading_order
+from onaspr_core.pool.media import reading_order
 from onaspr_core.pool.shards import Clip, Place, list_shards, read_clip_bytes, write_shard
 from onaspr_core.pool.source_files import known_media
 from onaspr_core.progress import track
@@ -45,10 +45,6 @@ class _Wanted:
     @property
     def name(self) -> str:
         return f"{self.pair.pool}/{self.pair.id}"
-
-    @property
-    def media(self) -> Media:
-        return Media(self.pair.source)
 
 
 def make_clips(workspace: Workspace) -> Outcome:
@@ -173,14 +169,14 @@ def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
 
 def _jobs(workspace: Workspace, missing: Sequence[_Wanted]) -> Iterator[CutJob]:
     """The jobs, in an order that reads each file once."""
-    known = known_media(workspace, [one.media for one in missing])
-    for one in sorted(missing, key=lambda one: reading_order(one.media)):
-        found = known.get((one.media.path, one.media.member))
-        same = found is not None and clip_key(found.sha256, one.settings, one.media) == one.key
+    known = known_media(workspace, [one.pair.source for one in missing])
+    for one in sorted(missing, key=lambda one: reading_order(one.pair.source)):
+        found = known.get((one.pair.source.path, one.pair.source.member))
+        same = found is not None and clip_key(found.sha256, one.settings, one.pair.source) == one.key
         # Without a stamp the file is like none, and is not cut under a key that other bytes had.
         stamp = found.stamp if found is not None and same else ""
         how = one.settings.model_dump(include={"resolution", "frame_stride", "max_frames", "fps", "crf"})
-        yield CutJob(one.key, one.media, stamp, **how)
+        yield CutJob(one.key, one.pair.source, stamp, **how)
 
 
 def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[CutClip]) -> None:
@@ -190,7 +186,7 @@ def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[C
         if one.mp4:
             wanted = by_key[one.key]
             record = {
-                "source": str(wanted.media),
+                "source": str(wanted.pair.source),
                 "pair": wanted.name,
                 "frames": one.frames,
                 "clip": wanted.settings.model_dump(),

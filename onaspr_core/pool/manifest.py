@@ -1,131 +1,86 @@
 """The manifest: which captioned videos each pool consists of, in the catalog.
 
-Every pair has a rank, a 64-bit number hashed from the pool's seed and the pair's id, and a pool of size N
+Every pair has a rank, a 63-bit number hashed from the pool's seed and the pair's id, and a pool of size N
 is the N smallest ranks: subsets are nested, and a pair's rank never depends on other rows. A pair whose
 caption or file cannot be used stays in its place with a reason, so that mending it moves no other pair.
-What does not belong here: opening videos (`clips`) and embedding captions (`retrieval`).
+What does not belong here: reading sources (`choice`), judging rows (`manifest_rows`), opening videos
+(`clips`) and embedding captions (`retrieval`).
 """
 
-import hashlib
-import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, row_outcome
 from onaspr_core.errors import UserError
+from onaspr_core.pool.choice import CHOSEN, Wish, choose
+from onaspr_core.pool.choice import pool_rank as pool_rank
+from onaspr_core.pool.leakage import benchmark_items, store_leaks
+from onaspr_core.pool.manifest_rows import clip_key as clip_key
+from onaspr_core.pool.manifest_rows import derive
+from onaspr_core.pool.manifest_table import (
+    SCHEMA,
+    pairs_where,
+    store_manifest,
+    stored_manifest,
+    stored_stamps,
+)
+from onaspr_core.pool.manifest_table import Pair as Pair
 from onaspr_core.pool.media import Media
+from onaspr_core.pool.scan import open_scan
 from onaspr_core.pool.source_files import hash_media
-from onaspr_core.pool.sources import SourceRow, read_source
-from onaspr_core.settings import ClipSettings, PoolSettings
+from onaspr_core.pool.source_forms import open_listing, source_files
+from onaspr_core.pool.source_lists import stamp
+from onaspr_core.pool.sources import source_of
+from onaspr_core.pool.withdrawal import takedown_names
 from onaspr_core.workspace import Workspace
 
-CLIP_VERSION = 2
-"""Part of every clip's key; raised when the same file and settings would give another clip."""
-
-_PAIRS = """create table if not exists manifest (
-    pool text, pair_id text, rank bigint, caption text, source text, source_sha256 text, clip_key text,
-    status text, reason text, extra text, key text)"""
+EXACT = ("caption", "video")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A captioned video of a pool; `clip_key` is None where its file or caption cannot be used."""
+class _Chosen:
+    """What one pool chose: its rows, ids withdrawn, counts, and what its source was like (None: unknown)."""
 
-    pool: str
-    id: str
-    caption: str
-    rank: int
-    source: str
-    clip_key: str | None
-
-
-class _Row(NamedTuple):
-    """A row of the table manifest, in the order of its columns."""
-
-    pool: str
-    pair_id: str
-    rank: int
-    caption: str
-    source: str
-    source_sha256: str
-    clip_key: str | None
-    status: str
-    reason: str
-    extra: str
-    key: str
-
-
-def pool_rank(seed: int, pair_id: str) -> int:
-    """Return a pair's rank: the top 63 bits of SHA-256 over "seed", a line feed and the id, 0 … 2^63 − 1."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\n{pair_id}".encode()).digest()[:8], "big") >> 1
-
-
-def clip_key(source_sha256: str, clip: ClipSettings, media: Media) -> str:
-    """Return the content key of the clip that these settings cut from the span of a file with these bytes."""
-    return content_key(
-        "clip",
-        version=CLIP_VERSION,
-        source=source_sha256,
-        start=media.start,
-        stop=media.stop,
-        **clip.model_dump(),
-    )
+    rows: pa.Table
+    withdrawn: frozenset[str]
+    facts: Mapping[str, int]
+    stamp: str | None
 
 
 def build_manifest(workspace: Workspace) -> Outcome:
     """Bring every pool of the settings into the catalog; rows gone from a source disappear.
 
-    Items are rows: new or changed ones count as computed. Files are read to hash them, and again only when
-    their size or time changes. A missing file or an empty caption is a failure and stays as a row.
+    Items are rows: new or changed ones count as computed. A source is read again when its files' size or time
+    changes, and so is each video, to hash it. A missing file or an empty caption is a failure and stays as a
+    row; an item that was withdrawn does not.
 
     Raises:
         UserError: when a source cannot be read or lacks a column.
     """
-    counts: Counter[str] = Counter()
     pools = workspace.settings.pools
-    chosen = {name: _choose(pool, workspace.settings.base, counts) for name, pool in pools.items()}
-    usable = [row for rows in chosen.values() for _, row in rows if not row.problem]
-    hashes = hash_media(workspace, [Media(row.path) for row in usable])
-    after = [
-        _manifest_row(name, pools[name].clip, rank, row, hashes.get(Media(row.path)))
-        for name, rows in chosen.items()
-        for rank, row in rows
-    ]
-    stored = _rows(workspace)
-    before = stored or []
-    if stored is None or set(before) != set(after):
-        _store(workspace, after)
-    failures = [Failure(f"{row.pool}/{row.pair_id}", row.reason) for row in after if row.status != "present"]
-    outcome = row_outcome(
-        before={row.key for row in before},
-        after=[row.key for row in after if row.status == "present"],
-        failures=failures,
-    )
-    facts = {
-        **_moved({(row.pool, row.pair_id): row for row in before}, {(r.pool, r.pair_id): r for r in after}),
-        "source_rows": counts["rows"],
-        "duplicate_ids": counts["duplicates"],
-        "rows_without_id": counts["nameless"],
-        "pairs_by_pool": dict(Counter(row.pool for row in after)),
-        "failures_by_status": dict(Counter(row.status for row in after if row.status != "present")),
-    }
-    return replace(outcome, facts=facts)
-
-
-def _moved(before: Mapping[tuple[str, str], _Row], after: Mapping[tuple[str, str], _Row]) -> dict[str, int]:
-    """Count the pairs that are new, changed, and gone from the source."""
-    return {
-        "pairs_new": len(after.keys() - before.keys()),
-        "pairs_changed": sum(before[pair] != after[pair] for pair in before.keys() & after.keys()),
-        "pairs_vanished": len(before.keys() - after.keys()),
-    }
+    stored = stored_manifest(workspace)
+    before = SCHEMA.empty_table() if stored is None else stored
+    chosen = {name: _choose(workspace, name, stored) for name in pools}
+    media = {name: _media(one.rows) for name, one in chosen.items()}
+    hashes = hash_media(workspace, (one for own in media.values() for one in own if one is not None))
+    rows = [_hashed(name, one.rows, media[name], hashes) for name, one in chosen.items()]
+    benchmark = {name: benchmark_items(workspace, name) for name in pools}
+    with open_scan(workspace.catalog.path.parent) as connection:
+        after, counts, leaks = derive(connection, pa.concat_tables(rows), before, pools, benchmark)
+    moved = stored is None or any(counts[name] for name in ("pairs_new", "pairs_changed", "pairs_vanished"))
+    stamps = {name: (one.stamp, one.facts) for name, one in chosen.items() if one.stamp}
+    withdrawn = [row for name, one in chosen.items() for row in _rows_of(before, name, one.withdrawn)]
+    if moved or withdrawn or stamps != stored_stamps(workspace):
+        store_manifest(workspace, after, stamps, withdrawn)
+    store_leaks(workspace, EXACT, leaks)
+    return _outcome(before, after, chosen, counts)
 
 
 def listed_pairs(workspace: Workspace, pool: str) -> list[Pair]:
@@ -146,17 +101,16 @@ def pool_pairs(workspace: Workspace, pool: str) -> list[Pair]:
     return _pairs(workspace, pool, "clip_key in (select key from clips where status = 'ready')")
 
 
-def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str, str]]]:
+def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str, Any]]]:
     """Return the pairs of this id in all pools, each with the columns of its source that no pool uses.
 
     Empty where there is no manifest.
     """
+    pairs = pairs_where(workspace, "pair_id = ?", [pair_id]) or []
     rows = workspace.catalog.rows(
-        "select pool, pair_id, caption, rank, source, clip_key, extra from manifest "
-        "where pair_id = ? order by pool",
-        [pair_id],
+        "select extra from manifest where pair_id = ? order by pool, rank, pair_id", [pair_id]
     )
-    return [(Pair(*pair), json.loads(extra)) for *pair, extra in rows or ()]
+    return [(pair, json.loads(extra)) for pair, (extra,) in zip(pairs, rows or (), strict=True)]
 
 
 def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
@@ -179,65 +133,91 @@ def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
 
 
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
-    rows = workspace.catalog.rows(
-        "select pool, pair_id, caption, rank, source, clip_key from manifest "
-        f"where pool = ? and {condition} order by rank, pair_id",
-        [pool],
-    )
-    if rows is None:
+    pairs = pairs_where(workspace, f"pool = ? and {condition}", [pool])
+    if pairs is None:
         raise _not_made(pool)
-    return [Pair(*row) for row in rows]
+    return pairs
 
 
 def _not_made(pool: str) -> UserError:
     return UserError(f"pool {pool} has no manifest or clips yet; materialize pool_manifest, then pool_clips")
 
 
-def _choose(settings: PoolSettings, base: Path, counts: Counter[str]) -> list[tuple[int, SourceRow]]:
-    """The N rows of smallest rank, the first of each id, by rank."""
-    seen: set[int] = set()
-
-    def ranked() -> Iterator[tuple[int, SourceRow]]:
-        for row in read_source(settings, base):
-            counts["rows"] += 1
-            rank = pool_rank(settings.seed, row.id)
-            if not row.id:
-                counts["nameless"] += 1
-            elif rank in seen:
-                counts["duplicates"] += 1
-            else:
-                seen.add(rank)
-                yield rank, row
-
-    rows = ranked()
-    if settings.size is None:
-        return sorted(rows, key=lambda ranked_row: ranked_row[0])
-    return heapq.nsmallest(settings.size, rows, key=lambda ranked_row: ranked_row[0])
-
-
-def _manifest_row(pool: str, clip: ClipSettings, rank: int, row: SourceRow, sha256: str | None) -> _Row:
-    status, reason = "present", ""
-    if row.problem:
-        status, reason = "refused", row.problem
-    elif sha256 is None:
-        status, reason = "missing", f"there is no file {row.path}"
-    cut = clip_key(sha256, clip, Media(row.path)) if sha256 else None
-    key = content_key("pair", pool=pool, id=row.id, rank=rank, caption=row.caption, clip=cut, status=status)
-    extra = json.dumps(row.extra, ensure_ascii=False)
-    return _Row(pool, row.id, rank, row.caption, row.path, sha256 or "", cut, status, reason, extra, key)
+def _choose(workspace: Workspace, name: str, stored: pa.Table | None) -> _Chosen:
+    """The rows of a pool: those of the manifest where its source is as it was, else those of a new scan."""
+    settings = workspace.settings.pools[name]
+    source = source_of(settings, workspace.settings.base)
+    takedown = takedown_names(settings, workspace.settings.base)
+    files = source_files(source)
+    seen = stamp(files) if files else None
+    asked = {"clip", "equal_captions", "equal_videos", "benchmark_items"}
+    now = content_key(
+        "pool source",
+        settings=settings.model_dump(mode="json", exclude=asked),
+        base=[source.path, source.videos],
+        files=seen,
+        takedown=takedown,
+    )
+    then, facts = stored_stamps(workspace).get(name, ("", {}))
+    if stored is not None and seen and now == then:
+        return _Chosen(_as_chosen(stored.filter(pc.equal(stored["pool"], name))), frozenset(), facts, now)
+    wish = Wish(settings.size, settings.seed, settings.filter, settings.caption_limit, takedown)
+    with open_scan(workspace.catalog.path.parent) as connection:
+        listing = open_listing(connection, source)
+        choice = choose(connection, listing, wish, f"rows of pool {name}")
+    facts = {**choice.facts, "files_unfinished": len(listing.unfinished)}
+    return _Chosen(choice.rows, frozenset(choice.withdrawn), facts, now if seen else None)
 
 
-def _rows(workspace: Workspace) -> list[_Row] | None:
-    """All rows, or None where there has never been a manifest."""
-    rows = workspace.catalog.rows("select * from manifest")
-    return None if rows is None else [_Row._make(row) for row in rows]
+def _as_chosen(rows: pa.Table) -> pa.Table:
+    """What was chosen, told from the rows of the manifest that it became."""
+    refused = pc.if_else(pc.equal(rows["status"], "refused"), rows["reason"], None)
+    renamed = rows.rename_columns(["id" if name == "pair_id" else name for name in rows.column_names])
+    return renamed.append_column("problem", refused).select(CHOSEN)
 
 
-def _store(workspace: Workspace, rows: Sequence[_Row]) -> None:
-    fields = [(name, pa.int64() if name == "rank" else pa.string()) for name in _Row._fields]
-    table = pa.Table.from_pylist([row._asdict() for row in rows], pa.schema(fields))
-    with workspace.catalog.write() as connection:
-        connection.execute(_PAIRS)
-        connection.register("listed", table)
-        connection.execute("delete from manifest")
-        connection.execute("insert into manifest select * from listed")
+def _media(rows: pa.Table) -> list[Media | None]:
+    """Where the video of each row lies; None for a row that cannot be used anyway."""
+    columns = (rows[name].to_pylist() for name in ("problem", "path", "member", "start", "stop"))
+    return [None if problem else Media(*place) for problem, *place in zip(*columns, strict=True)]
+
+
+def _hashed(
+    pool: str, rows: pa.Table, media: Sequence[Media | None], hashes: Mapping[Media, str]
+) -> pa.Table:
+    found = [hashes.get(one) if one else None for one in media]
+    hashed = rows.append_column("sha256", pa.array(found, pa.string()))
+    return hashed.append_column("pool", pa.array([pool] * len(found), pa.string()))
+
+
+def _rows_of(before: pa.Table, pool: str, ids: frozenset[str]) -> Iterator[tuple[str, str, str | None]]:
+    """Pool, id and clip key of those of a pool's pairs."""
+    if ids:
+        own = before.filter(pc.equal(before["pool"], pool))
+        found = own.filter(pc.is_in(own["pair_id"], pa.array(sorted(ids), pa.string())))
+        columns = (found[name].to_pylist() for name in ("pool", "pair_id", "clip_key"))
+        yield from zip(*columns, strict=True)
+
+
+def _outcome(
+    before: pa.Table, after: pa.Table, chosen: Mapping[str, _Chosen], counts: Mapping[str, int]
+) -> Outcome:
+    present = pc.equal(after["status"], "present")
+    failed = after.filter(pc.invert(present))
+    columns = (failed[name].to_pylist() for name in ("pool", "pair_id", "reason"))
+    failures = [Failure(f"{pool}/{id_}", reason) for pool, id_, reason in zip(*columns, strict=True)]
+    outcome = row_outcome(
+        before=set(before["key"].to_pylist()),
+        after=after.filter(present)["key"].to_pylist(),
+        failures=failures,
+    )
+    counted: Counter[str] = Counter()
+    for one in chosen.values():
+        counted.update(one.facts)
+    facts = {
+        **counts,
+        **counted,
+        "pairs_by_pool": dict(Counter(after["pool"].to_pylist())),
+        "failures_by_status": dict(Counter(failed["status"].to_pylist())),
+    }
+    return replace(outcome, facts=facts)

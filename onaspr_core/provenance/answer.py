@@ -159,7 +159,7 @@ def _neighbour(workspace: Workspace, record: Facts, pool: str | None, notes: lis
         "embedding_model": record.get("embedding_model"),
         "pool": pool,
         "pair_id": pair_id,
-        "source": source or cut.get("source"),
+        "source": str(source) if source else cut.get("source"),
         "source_row": row,
         "clip_key": key,
         "clip_frames": cut.get("frames"),

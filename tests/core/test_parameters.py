@@ -97,3 +97,39 @@ def test_a_new_experiment_brings_its_own_settings_and_moves_no_other(settings_fi
 @pytest.mark.parametrize("where", ["pool", "eta|one"])
 def test_contents_name_shared_settings_once_and_others_by_experiment(settings_file: Path, where: str) -> None:
     assert where in versions(settings_file)
+
+
+def test_a_line_of_the_takedown_list_and_a_file_of_a_folder_move_the_pool(settings_file: Path) -> None:
+    folder = settings_file.parent
+    (folder / "gone.txt").write_text("a\n")
+    (folder / "parts").mkdir()
+    (folder / "parts/0.csv").write_text("videoid\n")
+    text = settings_file.read_text().replace('path = "pool.csv"', 'path = "parts"\ntakedown = "gone.txt"')
+    settings_file.write_text(text)
+    seen = [versions(settings_file)["pool"]]
+    (folder / "gone.txt").write_text("a\nb\n")
+    seen.append(versions(settings_file)["pool"])
+    (folder / "parts/1.csv").write_text("videoid\n")
+    seen.append(versions(settings_file)["pool"])
+    assert len(set(seen)) == 3
+    assert versions(settings_file)["pool"] == seen[-1]
+
+
+def test_the_benchmark_moves_a_pool_only_where_the_pool_refuses_its_items(settings_file: Path) -> None:
+    benchmark = settings_file.parent / "benchmark.csv"
+    benchmark.write_text("videoid\n")
+    text = settings_file.read_text().replace(
+        "gamma = 0.2\nevaluation.",
+        'gamma = 0.2\nevaluation.benchmark = { path = "benchmark.csv", videos = "." }\nevaluation.',
+    )
+
+    def moved_by_a_row() -> bool:
+        before = versions(settings_file)["pool"]
+        with benchmark.open("a") as file:
+            file.write("1\n")
+        return versions(settings_file)["pool"] != before
+
+    settings_file.write_text(text)
+    assert not moved_by_a_row()
+    settings_file.write_text(text.replace('videos = "."\n', 'videos = "."\nbenchmark_items = "refuse"\n', 1))
+    assert moved_by_a_row()

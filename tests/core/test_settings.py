@@ -133,3 +133,23 @@ def test_the_command_refuses_an_experiment_that_is_not_there_and_says_which_are(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == "there is no experiment 'other' in the settings; allowed: e\n"
+
+
+def test_pools_say_where_their_videos_lie_and_filter_by_one_comparison_each(tmp_path: Path) -> None:
+    text = GOOD.replace('format = "webvid"', 'format = "panda70m"').replace('videos = "."\n', "")
+    assert "pools.p: format panda70m needs `videos`" in mistakes(tmp_path, text)
+    text = GOOD.replace('videos = "."', 'filter = [{ column = "duration", at_least = 4, at_most = 30 }]')
+    told = mistakes(tmp_path, text)
+    assert "pools.p.filter.0: must hold a column and exactly one of equals, differs_from, at_least" in told
+    text = GOOD.replace(
+        'videos = "."', 'filter = [{ column = "duration", between = [4, 30] }]\ntakedown = "gone.txt"'
+    )
+    assert "pools.p.takedown: 'gone.txt' does not exist" in mistakes(tmp_path, text)
+
+
+def test_the_path_of_a_pool_may_be_a_pattern(tmp_path: Path) -> None:
+    assert "'parts/*.csv' does not exist" in mistakes(tmp_path, GOOD.replace("pool.csv", "parts/*.csv"))
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/0.csv").touch()
+    settings = load_settings(write(tmp_path, GOOD.replace("pool.csv", "parts/*.csv")))
+    assert settings.pools["p"].path == "parts/*.csv"

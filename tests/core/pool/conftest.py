@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,16 +14,30 @@ TINY = ClipSettings(resolution=32, frame_stride=2, max_frames=3, crf=20)
 
 @pytest.fixture
 def open_pools(tmp_path: Path) -> Callable[..., Workspace]:
-    """Write `captions` (file to caption) as folder pools of these sizes, and open a new workspace on them."""
+    """Write `captions` (file to caption) as folder pools of these sizes, and open a new workspace on them.
 
-    def open_(captions: Mapping[str, str], clip: ClipSettings = TINY, **sizes: int | None) -> Workspace:
+    `told` are further settings of the pools.
+    """
+
+    def open_(
+        captions: Mapping[str, str],
+        clip: ClipSettings = TINY,
+        told: Mapping[str, Any] | None = None,
+        **sizes: int | None,
+    ) -> Workspace:
         table = tmp_path / "captions.csv"
         lines = [f'{file},"{caption}"' for file, caption in captions.items()]
         table.write_text("\n".join(["file,caption", *lines]), encoding="utf-8")
         (tmp_path / "videos").mkdir(exist_ok=True)
         pools = {
             name: PoolSettings(
-                format="folder", path="captions.csv", videos="videos", size=size, seed=1, clip=clip
+                format="folder",
+                path="captions.csv",
+                videos="videos",
+                size=size,
+                seed=1,
+                clip=clip,
+                **(told or {}),
             )
             for name, size in (sizes or {"small": None}).items()
         }

@@ -2,12 +2,17 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
-from onaspr_core.pool import source_files
-from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs, pool_rank
+from onaspr_core.pool import manifest, source_files
+from onaspr_core.pool.manifest import build_manifest, clip_key, listed_pairs, pool_pairs, pool_rank
+from onaspr_core.pool.manifest_table import withdrawn_pairs
+from onaspr_core.pool.withdrawal import withdrawn_clip_keys
+from onaspr_core.settings import ClipSettings
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
@@ -128,6 +133,169 @@ def test_the_clip_key_follows_content_and_clip_settings_and_not_the_path(
     workspace = open_pools({"a.mp4": "one", "copy.mp4": "two"}, clip=clip)
     build_manifest(workspace)
     assert listed_pairs(workspace, "small")[0].clip_key != first.clip_key
+
+
+def statuses(workspace: Workspace) -> dict[str, tuple[str, str]]:
+    """Status and reason by id."""
+    rows = workspace.catalog.rows("select pair_id, status, reason from manifest")
+    return {id_: (status, reason) for id_, status, reason in rows or ()}
+
+
+def test_a_second_run_scans_no_source_that_is_as_it_was(
+    open_pools: Open, three: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = {**three, "d.mp4": "", "gone.mp4": "a caption"}
+    first = build_manifest(open_pools(three))
+    pairs = listed_pairs(open_pools(three), "small")
+    scans: list[str] = []
+    choose = manifest.choose
+
+    def counted(*values: Any) -> Any:
+        scans.append(values[-1])
+        return choose(*values)
+
+    monkeypatch.setattr(manifest, "choose", counted)
+    written = (tmp_path / "captions.csv").stat()
+    workspace = open_pools(three)
+    os.utime(tmp_path / "captions.csv", ns=(written.st_atime_ns, written.st_mtime_ns))
+    second = build_manifest(workspace)
+    assert scans == []
+    assert (second.version, second.facts["source_rows"]) == (first.version, 5)
+    assert second.failures == first.failures
+    assert listed_pairs(workspace, "small") == pairs
+    os.utime(tmp_path / "captions.csv", ns=(1, 1))
+    assert build_manifest(workspace).version == first.version
+    assert len(scans) == 1
+
+
+def test_a_file_that_comes_goes_or_changes_is_seen_without_a_scan(
+    open_pools: Open,
+    three: dict[str, str],
+    tmp_path: Path,
+    write_video: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workspace = open_pools({**three, "gone.mp4": "a caption"})
+    build_manifest(workspace)
+    monkeypatch.setattr(manifest, "choose", None)
+    write_video("gone.mp4", seed=9)
+    write_video("a.mp4").unlink()
+    write_video("b.mp4", seed=8)
+    outcome = build_manifest(workspace)
+    assert (outcome.computed, outcome.reused, len(outcome.failures)) == (2, 1, 1)
+    assert {id_: status for id_, (status, _) in statuses(workspace).items()} == {
+        "a.mp4": "missing",
+        "b.mp4": "present",
+        "c.mp4": "present",
+        "gone.mp4": "present",
+    }
+
+
+def test_equal_captions_and_equal_videos_are_counted_and_kept(open_pools: Open, write_video: Write) -> None:
+    captions = {f"{number}.mp4": f"caption {number % 2}" for number in range(6)}
+    for number, name in enumerate(captions):
+        write_video(name, seed=number % 3)
+    outcome = build_manifest(open_pools(captions))
+    assert (outcome.computed, outcome.failures) == (6, ())
+    assert (outcome.facts["equal_captions"], outcome.facts["equal_videos"]) == (4, 3)
+
+
+def test_of_equal_captions_the_smallest_rank_is_taken_and_so_in_every_larger_pool(
+    open_pools: Open, write_video: Write
+) -> None:
+    captions = {f"{number}.mp4": f"caption {number % 4}" for number in range(12)}
+    for number, name in enumerate(captions):
+        write_video(name, seed=number)
+    workspace = open_pools(captions, told={"equal_captions": "refuse"}, few=6, all=None)
+    build_manifest(workspace)
+    by_rank = sorted(captions, key=lambda id_: pool_rank(1, id_))
+    firsts = [id_ for n, id_ in enumerate(by_rank) if captions[id_] not in [captions[o] for o in by_rank[:n]]]
+    for pool, size in (("few", 6), ("all", 12)):
+        usable = [pair.id for pair in listed_pairs(workspace, pool) if pair.clip_key]
+        assert usable == [id_ for id_ in firsts if id_ in by_rank[:size]]
+    refused = next(id_ for id_ in by_rank if id_ not in firsts)
+    first = next(id_ for id_ in by_rank if captions[id_] == captions[refused])
+    assert statuses(workspace)[refused] == ("equal caption", f"its caption is that of pair {first}")
+
+
+def test_a_pair_that_is_refused_for_its_video_gives_way_to_another_with_its_caption(
+    open_pools: Open, write_video: Write
+) -> None:
+    ids = sorted((f"{number}.mp4" for number in range(3)), key=lambda id_: pool_rank(1, id_))
+    for id_, seed in zip(ids, (1, 1, 2), strict=True):
+        write_video(id_, seed=seed)
+    captions = dict(zip(ids, ("one", "two", "two"), strict=True))
+    workspace = open_pools(captions, told={"equal_captions": "refuse", "equal_videos": "refuse"})
+    build_manifest(workspace)
+    assert {id_: status for id_, (status, _) in statuses(workspace).items()} == {
+        ids[0]: "present",
+        ids[1]: "equal video",
+        ids[2]: "present",
+    }
+
+
+def test_a_pair_that_is_missing_gives_way_to_an_equal_one(open_pools: Open, write_video: Write) -> None:
+    first, second = sorted(("a.mp4", "b.mp4"), key=lambda id_: pool_rank(1, id_))
+    write_video(second)
+    workspace = open_pools({first: "same", second: "same"}, told={"equal_captions": "refuse"})
+    build_manifest(workspace)
+    assert statuses(workspace)[second][0] == "present"
+
+
+def test_a_withdrawn_pair_is_gone_and_its_clip_is_remembered(
+    open_pools: Open, three: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "takedown.txt").write_text("")
+    workspace = open_pools(three, told={"takedown": "takedown.txt"})
+    before = build_manifest(workspace)
+    keys = {pair.id: pair.clip_key for pair in listed_pairs(workspace, "small")}
+    (tmp_path / "takedown.txt").write_text("\ufeffb.mp4\r\n\r\nunknown\n", encoding="utf-8")
+    after = build_manifest(workspace)
+    assert [pair.id for pair in listed_pairs(workspace, "small")] == [i for i in keys if i != "b.mp4"]
+    assert (after.facts["withdrawn"], after.facts["pairs_vanished"]) == (1, 1)
+    assert after.version != before.version
+    assert withdrawn_pairs(workspace) == [("small", "b.mp4", keys["b.mp4"])]
+    assert withdrawn_clip_keys(workspace) == {keys["b.mp4"]}
+    again = build_manifest(workspace)
+    assert (again.computed, again.version) == (0, after.version)
+    (tmp_path / "takedown.txt").write_text("")
+    assert build_manifest(workspace).version == before.version
+    assert withdrawn_clip_keys(workspace) == frozenset()
+
+
+def test_a_clip_that_another_pair_has_too_is_not_withdrawn(
+    open_pools: Open, write_video: Write, tmp_path: Path
+) -> None:
+    write_video("a.mp4", seed=3)
+    write_video("copy.mp4", seed=3)
+    (tmp_path / "takedown.txt").write_text("")
+    workspace = open_pools({"a.mp4": "one", "copy.mp4": "two"}, told={"takedown": "takedown.txt"})
+    build_manifest(workspace)
+    (tmp_path / "takedown.txt").write_text("a.mp4\n")
+    build_manifest(workspace)
+    assert [pair.id for pair in listed_pairs(workspace, "small")] == ["copy.mp4"]
+    assert withdrawn_clip_keys(workspace) == frozenset()
+
+
+def test_a_takedown_list_that_cannot_be_read_stops_the_run(open_pools: Open, three: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"takedown\.txt: the takedown list cannot be read"):
+        build_manifest(open_pools(three, told={"takedown": "takedown.txt"}))
+
+
+def test_spans_of_one_video_are_clips_of_their_own_and_whole_files_keep_their_keys() -> None:
+    clip = ClipSettings()
+    whole = clip_key("0" * 64, clip)
+    assert whole == content_key("clip", version=1, source="0" * 64, **clip.model_dump())
+    spans = {clip_key("0" * 64, clip, *span) for span in ((1.0, 2.0), (1.0, 3.0), (None, 2.0), (2.0, None))}
+    assert len({whole, *spans}) == 5
+
+
+def test_a_catalog_of_an_earlier_form_is_made_anew(open_pools: Open, three: dict[str, str]) -> None:
+    workspace = open_pools(three)
+    with workspace.catalog.write() as connection:
+        connection.execute("create table manifest (pool text, pair_id text, source text)")
+    assert build_manifest(workspace).computed == 3
+    assert len(listed_pairs(workspace, "small")) == 3
 
 
 def test_asking_before_anything_is_made_says_what_to_materialize(open_pools: Open) -> None:

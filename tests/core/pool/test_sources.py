@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from onaspr_core.errors import UserError
+from onaspr_core.pool.media import Media
 from onaspr_core.pool.sources import SourceRow, read_source
 from onaspr_core.settings import PoolSettings
 
@@ -26,7 +27,7 @@ def test_webvid_is_read_in_its_published_form(tmp_path: Path) -> None:
     first, second = rows_of(tmp_path, WEBVID)
     assert first.id == "21179416"
     assert first.caption == "Aerial shot winter forest"
-    assert first.path == str(tmp_path / "videos/006001_006050/21179416.mp4")
+    assert first.media == Media(str(tmp_path / "videos/006001_006050/21179416.mp4"))
     assert first.extra["duration"] == "PT00H00M11S"
     assert first.extra["contentUrl"].endswith("stock-footage-aerial.mp4")
     assert second.caption == 'Senior couple, "in love", at a café — 東京'
@@ -40,12 +41,13 @@ def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
 
 def test_a_caption_over_two_lines_is_one_line(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, 'file,caption\na.mp4,"a dog\n  runs"\n', "folder")
-    assert row == SourceRow("a.mp4", "a dog runs", str(tmp_path / "videos/a.mp4"))
+    assert row == SourceRow("a.mp4", "a dog runs", Media(str(tmp_path / "videos/a.mp4")))
 
 
 def test_a_folder_needs_two_columns_and_carries_the_others_along(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "licence,caption,file\nCC0,a dog,sub/a.mp4\n", "folder")
-    assert (row.id, row.caption, row.extra) == ("sub/a.mp4", "a dog", {"licence": "CC0"})
+    assert (row.id, row.caption, row.licence) == ("sub/a.mp4", "a dog", "CC0")
+    assert row.extra == {"licence": "CC0"}
 
 
 def test_wrong_columns_are_listed_with_what_was_expected(tmp_path: Path) -> None:
@@ -75,6 +77,7 @@ def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_row_is_a_row_with_its_problem(tmp_path: Path, line: bytes, reason: str) -> None:
-    bad, good = rows_of(tmp_path, b"file,caption\n" + line + b"\nb.mp4,a cat\n", "folder")
+    rows = rows_of(tmp_path, b"file,caption\n" + line + b"\nb.mp4,a cat\n", "folder")
+    good, bad = sorted(rows, key=lambda row: row.problem or "")
     assert bad.problem is not None and reason in bad.problem
     assert (good.id, good.problem) == ("b.mp4", None)

@@ -1,0 +1,59 @@
+"""CSV files that DuckDB's reader loses rows of: a quote that is never closed, line ends of two kinds.
+
+DuckDB refuses a row whose quote is not closed together with whatever it swallowed until the next quote, tens
+of thousands of rows at worst. A mended copy has every such line blanked out, and all others as they are.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+
+LONGEST = 64 * 1024
+"""A quoted field longer than this, in bytes, is taken for one whose quote was never closed."""
+
+
+def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> Iterator[tuple[int, str]]:
+    """Write a copy whose every row is well-formed; yield number and text of the lines that were not.
+
+    A blank line stands where such a line stood, so that lines keep their numbers; every line ends in a line
+    feed.
+
+    Args:
+        path: The file, or a URL.
+        mended: Where the copy goes.
+        delimiter: What stands between columns: one ASCII character.
+        quoted: Whether fields may be quoted; where they may not, only line ends are mended.
+    """
+    whole, unfinished = _patterns(delimiter)
+    with fsspec.open(path, "rb", compression="infer") as source, mended.open("wb") as target:
+        lines = ((number, raw.rstrip(b"\r\n")) for number, raw in enumerate(source, 1))
+        again: deque[tuple[int, bytes]] = deque()
+        held: list[tuple[int, bytes]] = []
+        while True:
+            number, line = again.popleft() if again else next(lines, (0, b""))
+            if number and not held and not (quoted and b'"' in line):
+                target.write(line + b"\n")
+                continue
+            if not number and not held:
+                return
+            held += [(number, line)] if number else []
+            row = b"\n".join(text for _, text in held)
+            if number and whole.fullmatch(row):
+                target.write(row + b"\n")
+                held = []
+            elif not number or len(row) > LONGEST or not unfinished.fullmatch(row):
+                target.write(b"\n")
+                yield held[0][0], held[0][1].decode("utf-8", "replace")
+                again.extendleft(reversed(held[1:]))
+                held = []
+
+
+def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """What a whole row looks like, and the beginning of one whose last field is quoted and still open."""
+    between = re.escape(delimiter).encode()
+    field = rb'(?:"(?:[^"]|"")*"|[^"' + between + rb"][^" + between + rb"]*|)"
+    fields = rb"(?:" + field + between + rb")*"
+    return re.compile(fields + field), re.compile(fields + rb'"(?:[^"]|"")*')

@@ -1,0 +1,44 @@
+"""A folder of videos whose captions lie beside them: `name.mp4` and `name.txt`."""
+
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool.scan import file_system
+from onaspr_core.pool.source_lists import files_below
+
+MEDIA_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
+LONGEST_TEXT = 2**20
+
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("file", "caption", "problem")])
+
+
+def captioned_files(path: str) -> pa.Table:
+    """Return the videos below a folder, in the order of their names: file (relative), caption, problem.
+
+    Raises:
+        UserError: when the folder holds no video.
+    """
+    filesystem, _ = file_system(path)
+    below = [(one, PurePosixPath(one)) for one in files_below(path)]
+    texts = {str(file.with_suffix("")): one for one, file in below if file.suffix.lower() == ".txt"}
+    rows = []
+    for one, file in below:
+        if file.suffix.lower() in MEDIA_SUFFIXES:
+            text = texts.get(str(file.with_suffix("")))
+            caption, problem = _caption(filesystem, text) if text else ("", f"there is no {file.stem}.txt")
+            relative = one.removeprefix(path.rstrip("/") + "/")
+            rows.append({"file": relative, "caption": caption, "problem": problem})
+    if not rows:
+        raise UserError(f"{path}: no video below this folder; expected files {', '.join(MEDIA_SUFFIXES)}")
+    return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def _caption(filesystem: object, text: str) -> tuple[str, str | None]:
+    with filesystem.open(text, "rb") as file:  # type: ignore[attr-defined]
+        data: bytes = file.read(LONGEST_TEXT)
+    try:
+        return data.decode("utf-8-sig"), None
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace"), f"{PurePosixPath(text).name} is not UTF-8"

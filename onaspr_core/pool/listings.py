@@ -1,0 +1,181 @@
+"""A listing: the captioned videos of a source under canonical columns, whatever form it was published in.
+
+What does not belong here: the forms (`source_forms`), files (`source_tables`), and which rows a pool takes
+(`choice`).
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool.scan import identifier, literal
+from onaspr_core.pool.settings import ColumnSettings, Form
+from onaspr_core.pool.tables import VIEW, Table
+
+NO_TEXT, NO_TIME = "cast(null as varchar)", "cast(null as double)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a listing is made of: a form, the path of its table, the folder of its videos, both resolved."""
+
+    format: Form
+    path: str
+    videos: str | None = None
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """The SQL of each canonical column; an empty one is taken from the column that plays its role.
+
+    `path`, `member`, `start` and `stop` say where the video lies (`Media`), start and stop in seconds.
+    `problem` says why the row cannot be used, or null. `names` is all that a takedown list may call it by
+    besides id, path and the columns that end in "url".
+    """
+
+    id: str = ""
+    caption: str = ""
+    path: str = ""
+    member: str = "''"
+    start: str = ""
+    stop: str = ""
+    problem: str = NO_TEXT
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A relation over a source, and how its rows are read.
+
+    `canonical` is the SQL of id, caption, path, member, start, stop, licence, extra (JSON of what no other
+    holds), problem, and names (a list). `values` is the SQL of each published column, which a filter may
+    name; `carried` selects what all that SQL needs, and no video's bytes.
+    `unfinished` names files that were left out.
+    """
+
+    relation: str
+    canonical: Mapping[str, str]
+    values: Mapping[str, str]
+    table: Table
+    carried: str = "*"
+    unfinished: Sequence[str] = ()
+
+
+@dataclass
+class Parts:
+    """What the columns of a table say: by the settings' names, else by those of the published form.
+
+    `defaults` is the published name of each role (id, caption, path, start, stop, licence); `required` are
+    further columns that the form is recognised by.
+
+    Raises:
+        UserError: when one is missing; it names those that there are.
+    """
+
+    source: Source
+    table: Table
+    defaults: Mapping[str, str]
+    required: Iterable[str] = ()
+    roles: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check that the columns exist."""
+        columns = self.table.columns
+        self.roles = {**self.defaults, **self.source.columns.model_dump(exclude_none=True)}
+        expected = list(dict.fromkeys([*self.required, *self.roles.values()]))
+        missing = [name for name in expected if name not in columns]
+        if missing:
+            raise UserError(
+                f"{self.source.path}: no column {', '.join(missing)}; "
+                f"found {', '.join(columns) or 'an empty file'}; expected {', '.join(expected)}"
+            )
+        named = [name for name in columns if name.lower() in ("licence", "license")]
+        if named:
+            self.roles.setdefault("licence", named[0])
+
+    def text(self, role: str) -> str:
+        """The SQL of a role's column as text; empty where no column plays it."""
+        if role not in self.roles:
+            return ""
+        name = self.roles[role]
+        # A column that is text already is left alone: a cast of ten million ids takes its time.
+        is_text = self.table.columns[name] == "VARCHAR"
+        return identifier(name) if is_text else f"cast({identifier(name)} as varchar)"
+
+    def path(self) -> str:
+        """The SQL of the path that a column names; empty where none does."""
+        return self.below(self.text("path")) if "path" in self.roles else ""
+
+    def below(self, path: str) -> str:
+        """The SQL of a path below the folder of videos; a URL stays what it is.
+
+        Without such a folder a full path stays too, and others start from the folder of the table.
+        """
+        stays = f"contains({path}, '://')"
+        root = self.source.videos
+        if root is None:
+            root = str(PurePosixPath(self.table.files[0]).parent)
+            stays += f" or starts_with({path}, '/')"
+        if "://" in root:
+            joined = f"{literal(root.rstrip('/') + '/')} || {path}"
+        else:
+            joined = f"{literal(os.path.normpath(root).rstrip('/') + '/')} || {path}"
+            joined = f"regexp_replace({joined}, '/(\\.?/)+', '/', 'g')"
+        return f"case when {stays} then {path} else {joined} end"
+
+    def listing(
+        self, told: Canonical, values: Mapping[str, str] | None = None, relation: str = ""
+    ) -> Listing:
+        """The listing whose canonical columns are what is told, or else what plays their roles.
+
+        `values` is the SQL of the published columns where it is not their name, `relation` that of the rows
+        where it is not the table.
+        """
+        kinds = self.table.columns
+        values = values or {name: identifier(name) for name in kinds if "BLOB" not in kinds[name]}
+        licence = self.text("licence") or NO_TEXT
+        start, stop = (self._time(role, sql) for role, sql in (("start", told.start), ("stop", told.stop)))
+        id_ = told.id or self.text("id")
+        urls = [f"cast({sql} as varchar)" for name, sql in values.items() if name.lower().endswith("url")]
+        return Listing(
+            relation=relation or VIEW,
+            canonical={
+                "id": id_,
+                "caption": f"coalesce({told.caption or self.text('caption')}, '')",
+                "path": told.path,
+                "member": told.member,
+                "start": start,
+                "stop": stop,
+                "licence": f"coalesce({licence}, {literal(self.source.licence)})",
+                "extra": self._extra(values),
+                "problem": f"coalesce({told.problem}, {_span_problem(start, stop)})",
+                "names": f"[{', '.join(dict.fromkeys([id_, told.path, *told.names, *urls]))}]",
+            },
+            values=values,
+            table=self.table,
+            carried=self._carried(),
+        )
+
+    def _time(self, role: str, told: str) -> str:
+        return told or (f"seconds({self.text(role)})" if role in self.roles else NO_TIME)
+
+    def _carried(self) -> str:
+        bytes_ = [name for name, kind in self.table.columns.items() if "BLOB" in kind]
+        return f"* exclude ({', '.join(map(identifier, bytes_))})" if bytes_ else "*"
+
+    def _extra(self, values: Mapping[str, str]) -> str:
+        used = {name for role, name in self.roles.items() if role != "licence"}
+        fields = ", ".join(f"{identifier(name)} := {sql}" for name, sql in values.items() if name not in used)
+        return f"cast(to_json(struct_pack({fields})) as varchar)" if fields else "'{}'"
+
+
+def _span_problem(start: str, stop: str) -> str:
+    asked = [time for time in (start, stop) if time != NO_TIME]
+    if not asked:
+        return NO_TEXT
+    right = [f"{time} is not null" for time in asked] + ([f"{start} < {stop}"] if len(asked) == 2 else [])
+    return f"case when {' and '.join(right)} then null else 'its start and stop are no span of a video' end"

@@ -1,0 +1,162 @@
+"""DuckDB as it reads sources: in memory, bounded, on any file system, with progress.
+
+What does not belong here: the forms of sources (`source_forms`), and the catalog (`onaspr_core.catalog`).
+"""
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+
+from onaspr_core.catalog import CONFIG
+from onaspr_core.errors import UserError
+from onaspr_core.progress import track
+
+MEMORY = "1GB"
+"""What DuckDB may hold; more goes to a temporary folder."""
+
+SECONDS_BETWEEN_LOOKS = 1.0
+_PROFILED = '{"OPERATOR_TYPE": "true", "OPERATOR_CARDINALITY": "true"}'
+
+SPACE = (
+    r"[\s\x{0b}\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+"
+)
+"""Whitespace as Python's `str.split` knows it, for RE2."""
+
+MACROS = f"""
+create macro squash(x) as trim(regexp_replace(x, '{SPACE}', ' ', 'g'));
+create macro seconds(x) as
+    list_reduce(list_transform(string_split(x, ':'), lambda p: try_cast(p as double)),
+                lambda a, b: a * 60 + b);
+create macro iso_seconds(x) as case
+    when regexp_full_match(x, 'P(\\d+D)?T(\\d+H)?(\\d+M)?([\\d.]+S)?') then
+        coalesce(try_cast(regexp_extract(x, '(\\d+)D', 1) as double), 0) * 86400
+        + coalesce(try_cast(regexp_extract(x, '(\\d+)H', 1) as double), 0) * 3600
+        + coalesce(try_cast(regexp_extract(x, '(\\d+)M', 1) as double), 0) * 60
+        + coalesce(try_cast(regexp_extract(x, '([\\d.]+)S', 1) as double), 0) end;
+create macro as_number(x) as coalesce(try_cast(x as double), iso_seconds(cast(x as varchar)));
+"""
+"""`squash` makes white space single, `seconds` reads `1:02:03.5`, `as_number` also ISO 8601 durations."""
+
+
+@contextmanager
+def open_scan(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield an empty in-memory database with the macros above.
+
+    Args:
+        spill: Folder for what does not fit into `MEMORY`; left out, the system's folder for temporary files.
+    """
+    if spill is not None:
+        spill.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="scan-", dir=spill)
+    connection = duckdb.connect(":memory:", False, CONFIG)
+    try:
+        settings = {
+            "memory_limit": MEMORY,
+            "temp_directory": folder,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        for name, value in settings.items():
+            connection.execute(f"set {name} = {literal(value)}")
+        connection.execute("pragma enable_profiling = 'no_output'")
+        connection.execute(f"set custom_profiling_settings = {literal(_PROFILED)}")
+        connection.execute(MACROS)
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def identifier(name: str) -> str:
+    """Write a column's name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: Any) -> str:
+    """Write a value for SQL where no parameter can stand: an option of a table function, a view."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{literal(str(key))}: {literal(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(map(literal, value)) + "]"
+    raise TypeError(type(value))
+
+
+def file_system(path: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a path or URL, and the path on it.
+
+    Raises:
+        UserError: when the URL's protocol is unknown, or its package is not installed.
+    """
+    try:
+        filesystem, inside = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as problem:
+        raise UserError(f"{path} cannot be opened: {problem}") from problem
+    return filesystem, inside
+
+
+def open_for_duckdb(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """Let a connection read URLs like this one through fsspec; local paths it reads by itself."""
+    if "://" in path:
+        filesystem, _ = file_system(path)
+        protocol = path.partition("://")[0]
+        if not connection.filesystem_is_registered(protocol):
+            connection.register_filesystem(filesystem)
+
+
+def run_tracked(
+    connection: duckdb.DuckDBPyConnection, label: str, total: float, query: str, parameters: Sequence[Any]
+) -> int:
+    """Execute a query, log how far it is, and return how many rows of CSV files it read.
+
+    Args:
+        connection: Where.
+        label: What is being read, for progress lines.
+        total: About how many rows there are to read.
+        query: SQL, with a question mark for each parameter.
+        parameters: The values.
+    """
+    rows, told, ended = max(int(total), 1), 0, threading.Event()
+    with track(label, rows) as advance:
+
+        def look() -> None:
+            nonlocal told
+            while not ended.wait(SECONDS_BETWEEN_LOOKS):
+                now = int(rows * max(connection.query_progress(), 0.0) / 100)
+                if told < now < rows:
+                    advance(now - told)
+                    told = now
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            connection.execute(query, parameters)
+        finally:
+            ended.set()
+            watcher.join()
+        advance(rows - told)
+    profile = json.loads(connection.get_profiling_information("json"))
+    return sum(_rows_of(profile, "READ_CSV"))
+
+
+def _rows_of(node: dict[str, Any], operator: str) -> Iterator[int]:
+    """DuckDB's own counts; counting again would take another scan."""
+    if node.get("operator_name") == operator:
+        yield node["operator_cardinality"]
+    for child in node.get("children", ()):
+        yield from _rows_of(child, operator)

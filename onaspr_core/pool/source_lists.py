@@ -1,0 +1,92 @@
+"""The files that a source's `path` names: one, those of a folder, or those of a pattern, here or at a URL.
+
+What does not belong here: what is in them (`source_tables`, `source_forms`).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool.scan import file_system
+
+COMPRESSED = (".gz", ".zst")
+WRITTEN = ("mtime", "ETag", "LastModified", "last_modified", "updated", "created")
+"""What file systems call the time or the content of a file's last change."""
+
+
+def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
+    """Return the files that a path names, in the order of their names.
+
+    Args:
+        path: A file, a folder, or a pattern with `*`, `?` or `[…]`; local, or a URL.
+        suffixes: Which files of a folder count, such as ".csv".
+
+    Raises:
+        UserError: when there is none.
+    """
+    filesystem, inside = file_system(path)
+    try:
+        if filesystem.isfile(inside):
+            return [path]
+        pattern = f"{inside.rstrip('/')}/*" if filesystem.isdir(inside) else inside
+        found = sorted(str(one) for one in filesystem.glob(pattern))
+        if pattern != inside:
+            found = [one for one in found if kind_of(one) in suffixes]
+    except OSError as problem:
+        raise UserError(f"{path}: the pool's table cannot be read: {problem}") from problem
+    if not found:
+        expected = f"a file or a folder with files {', '.join(suffixes)}"
+        raise UserError(f"{path}: there is no such file; expected {expected}")
+    return [_url(filesystem, path, one) for one in found]
+
+
+def kind_of(path: str) -> str:
+    """Return a file's suffix in small letters, before that of a compression."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
+    while suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def is_folder(path: str) -> bool:
+    """Say whether a path or URL is a folder."""
+    filesystem, inside = file_system(path)
+    return bool(filesystem.isdir(inside))
+
+
+def files_below(path: str) -> list[str]:
+    """Return all files below a folder, in the order of their names."""
+    filesystem, inside = file_system(path)
+    return [_url(filesystem, path, one) for one in sorted(map(str, filesystem.find(inside)))]
+
+
+def exists(path: str) -> bool:
+    """Say whether there is a file at a path or URL."""
+    filesystem, inside = file_system(path)
+    return bool(filesystem.exists(inside))
+
+
+def stamp(files: Sequence[str]) -> str | None:
+    """Return a hash of the names, sizes and times of files; None where a file system tells no times."""
+    seen: list[Any] = []
+    for path in files:
+        filesystem, inside = file_system(path)
+        info = filesystem.info(inside)
+        written = [str(info[name]) for name in WRITTEN if info.get(name) is not None]
+        if not written:
+            return None
+        seen.append([path, info.get("size"), written])
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def _url(filesystem: Any, path: str, inside: str) -> str:
+    if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
+        return inside
+    if "://" in inside:
+        return inside
+    return f"{path.partition('://')[0]}://{inside.lstrip('/')}"

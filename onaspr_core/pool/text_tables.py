@@ -1,0 +1,203 @@
+"""Tables in text: delimited files and JSON lines, through DuckDB's CSV reader.
+
+A line that the reader refuses does not end the scan: `refused_rows` gives it back with its number. What does
+not belong here: what columns mean (`source_forms`), and how a file is mended (`csv_mending`).
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import duckdb
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool.csv_mending import mend_csv
+from onaspr_core.pool.scan import identifier, literal
+from onaspr_core.pool.source_lists import kind_of
+from onaspr_core.pool.tables import VIEW, Table, TextReader, make_view, sample
+from onaspr_core.progress import logger
+
+LINES_SAMPLED = 1000
+MOST_REFUSED = 100_000
+"""Refused lines that are kept of one file. A file with more is of another form than was said."""
+
+LINES = "source_lines"
+NO_JSON_HAS = "\x01"
+"""A delimiter that splits no line: JSON has no such character."""
+
+_TOLD = {
+    "MISSING COLUMNS": "has fewer columns than its header",
+    "TOO MANY COLUMNS": "has more columns than its header",
+    "INVALID ENCODING": "is not UTF-8",
+    "UNQUOTED VALUE": "has a quote that is not closed, or text after one",
+    "LINE SIZE OVER MAXIMUM": "is longer than a row can be",
+}
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A line that is no row of its table: what could be read of it, and why not.
+
+    `swallows` says that other lines vanished with it, because a quote was not closed.
+    """
+
+    cells: Mapping[str, str]
+    problem: str
+    swallows: bool = False
+
+
+def csv_table(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[str],
+    delimiter: str,
+    rows: float,
+    header: Sequence[str] = (),
+) -> Table:
+    """Make the view over delimited files.
+
+    Args:
+        connection: One of `open_scan`.
+        files: At least one.
+        delimiter: What stands between columns.
+        rows: About how many rows there are.
+        header: The columns of files that have no header line; such files have no quotes either.
+
+    Raises:
+        UserError: when files differ in their header, or it names a column twice.
+    """
+    names = tuple(header) or _common_header(files, delimiter)
+    reader = TextReader(VIEW, _options(names, delimiter, "" if header else '"', header=not header))
+    if names:
+        make_view(connection, VIEW, "read_csv", files, reader.options)
+    return Table(dict.fromkeys(names, "VARCHAR"), files, rows, reader)
+
+
+def json_lines_table(connection: duckdb.DuckDBPyConnection, files: Sequence[str], rows: float) -> Table:
+    """Make the view over JSON lines; a line that is no JSON object is a row without values, not an error."""
+    sampled = [line for path in (files[0], files[-1]) for line in sample(path).splitlines()]
+    names, values = json_values(sampled[:LINES_SAMPLED])
+    reader = TextReader(LINES, _options(("line",), NO_JSON_HAS, "", header=False))
+    make_view(connection, LINES, "read_csv", files, reader.options)
+    if names:
+        connection.execute(f"create view {VIEW} as select {values.removeprefix(', ')} from {LINES}")
+    return Table(dict.fromkeys(names, "VARCHAR"), files, rows, reader)
+
+
+def json_values(lines: Iterable[str], taken: Iterable[str] = ()) -> tuple[list[str], str]:
+    """Return the keys that JSON objects have, and the SQL that selects each from a column `line`.
+
+    A line that is no JSON has no value of any key. Keys in `taken` are left out.
+    """
+    names: dict[str, None] = {}
+    for line in lines:
+        names.update(dict.fromkeys(_object(line)))
+    kept = [name for name in names if name not in set(taken)]
+    valid = "case when json_valid(line) then line end"
+    values = (
+        f", json_extract_string({valid}, {literal('$.' + identifier(name))}) as {identifier(name)}"
+        for name in kept
+    )
+    return kept, "".join(values)
+
+
+def refused_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> list[RefusedRow]:
+    """Return the lines that the last scan of a table refused, and forget them.
+
+    Raises:
+        UserError: when there are so many that the file must be of another form.
+    """
+    known = connection.execute("select 1 from duckdb_tables() where table_name = 'reject_errors'").fetchall()
+    if table.reader is None or not known:
+        return []
+    rows = connection.execute(
+        "select min(file_path), line, any_value(csv_line), min(error_type), min(error_message) "
+        "from reject_errors join reject_scans using (scan_id, file_id) group by file_id, line order by all"
+    ).fetchall()
+    connection.execute("drop table reject_errors")
+    connection.execute("drop table reject_scans")
+    if len(rows) >= MOST_REFUSED:
+        raise UserError(
+            f"{table.files[0]}: more than {MOST_REFUSED} lines cannot be read; "
+            f"line {rows[0][1]}: {rows[0][4]}"
+        )
+    return [_refused(table, path, line, text or "", kind) for path, line, text, kind, _ in rows]
+
+
+def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> list[RefusedRow]:
+    """Put mended copies of a table's files in their place, and return the lines that they lack.
+
+    Args:
+        connection: The one that the table was opened on.
+        table: Some of its lines swallowed others, or the reader gave up.
+        folder: Where the copies go.
+    """
+    assert table.reader is not None
+    logger.info("%s: quotes or line ends are not in order; it is read again without them", table.files[0])
+    options = table.reader.options
+    copies: list[str] = []
+    broken: list[RefusedRow] = []
+    for number, path in enumerate(table.files):
+        copy = folder / f"mended-{number}{kind_of(path)}"
+        copies.append(str(copy))
+        lines = mend_csv(path, copy, options["delim"], bool(options["quote"]))
+        broken += [_refused(table, path, line, text, "UNQUOTED VALUE") for line, text in lines]
+    make_view(connection, table.reader.view, "read_csv", copies, options)
+    return broken
+
+
+def _options(names: Sequence[str], delimiter: str, quote: str, *, header: bool) -> dict[str, Any]:
+    return {
+        "columns": dict.fromkeys(names, "VARCHAR"),
+        "delim": delimiter,
+        "quote": quote,
+        "escape": quote,
+        "header": header,
+        "auto_detect": False,
+        "store_rejects": True,
+        "rejects_limit": MOST_REFUSED,
+    }
+
+
+def _refused(table: Table, path: str, line: int, text: str, kind: str) -> RefusedRow:
+    """Read what can be read of a line, so that the pair keeps its place until the line is mended."""
+    assert table.reader is not None
+    text = text.strip("\r\n")
+    if table.reader.view == LINES:
+        found = {name: str(value) for name, value in _object(text).items() if name in table.columns}
+    else:
+        cells = next(csv.reader(io.StringIO(text), delimiter=table.reader.options["delim"]), [])
+        found = dict(zip(table.columns, cells, strict=False))
+    file = "the table" if len(table.files) == 1 else PurePosixPath(path).name
+    told = _TOLD.get(kind, f"is no row ({kind.lower()})")
+    return RefusedRow(found, f"line {line} of {file} {told}", "\n" in text)
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _common_header(files: Sequence[str], delimiter: str) -> tuple[str, ...]:
+    first = _header(files[0], delimiter)
+    for path in files[1:]:
+        if (other := _header(path, delimiter)) != first:
+            raise UserError(f"{path} has columns {', '.join(other)}; {files[0]} has {', '.join(first)}")
+    twice = [name for name in first if first.count(name) > 1]
+    if twice:
+        raise UserError(f"{files[0]}: the header names the column {twice[0]!r} twice")
+    return first
+
+
+def _header(path: str, delimiter: str) -> tuple[str, ...]:
+    try:
+        names = next(csv.reader(io.StringIO(sample(path)), delimiter=delimiter), [])
+    except csv.Error as problem:
+        raise UserError(f"{path}, line 1: not valid CSV: {problem}") from problem
+    return tuple(name or f"column {number}" for number, name in enumerate(names))

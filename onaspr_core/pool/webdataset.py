@@ -1,0 +1,177 @@
+"""WebDataset tars as sources: `key.mp4` or `key.jpg`, `key.txt`, `key.json`, and a Parquet beside each.
+
+video2dataset and img2dataset write `00000.tar` and `00000.parquet`, which lists also what could not be
+downloaded. Tars without such lists are indexed by their headers. What does not belong here: the shards that
+this project writes (`shards`).
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import duckdb
+import fsspec
+import pyarrow as pa
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool.scan import file_system
+from onaspr_core.pool.source_lists import listed_files
+from onaspr_core.pool.source_tables import FILE, open_table
+from onaspr_core.pool.tables import VIEW, Table
+from onaspr_core.pool.text_tables import json_values
+from onaspr_core.progress import logger, track
+
+VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".webp", ".jpg", ".jpeg", ".png")
+ITEMS_PER_BATCH = 10_000
+NO_VIDEO = "case when suffix is null then 'its tar holds no video' end"
+
+_ITEMS = pa.schema([(name, pa.string()) for name in ("key", "caption", "tar", "suffix", "line")])
+_SHARDS = pa.schema([(name, pa.string()) for name in ("file", "tar", "suffix")])
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Items of tars: `relation` has the table's columns, and `tar` and `suffix` of each item's video.
+
+    `problem` is the SQL of why an item cannot be used, `unfinished` tars that a download left half-written.
+    """
+
+    relation: str
+    table: Table
+    problem: str
+    unfinished: Sequence[str]
+
+
+def shard_files(path: str) -> list[str]:
+    """Return the tars that a path names, and the Parquet files beside them.
+
+    Raises:
+        UserError: when there is no tar.
+    """
+    tars = listed_files(path, (".tar",))
+    return [*tars, *sorted(_present(_lists(tars).values()))]
+
+
+def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
+    """Make the relation over the tars that a path names.
+
+    Raises:
+        UserError: when there is none, or none is whole.
+    """
+    tars = listed_files(path, (".tar",))
+    lists = _lists(tars)
+    present = _present(lists.values())
+    if not present:
+        return _indexed(connection, tars)
+    whole = {tar: file for tar, file in lists.items() if file in present and _is_parquet(file)}
+    if not whole:
+        raise UserError(f"{path}: none of the {len(tars)} tars has a whole Parquet file beside it")
+    table = open_table(connection, list(whole.values()))
+    shards = [{"file": file, "tar": tar, "suffix": _suffix(tar)} for tar, file in whole.items()]
+    connection.register("shards", pa.Table.from_pylist(shards, _SHARDS))
+    failed = "'its download failed: ' || coalesce(nullif(error_message, ''), status)"
+    known = {"status", "error_message"} <= table.columns.keys()
+    return Shards(
+        relation=f"(select t.*, s.tar, s.suffix from {VIEW} t join shards s on t.{FILE} = s.file)",
+        table=table,
+        problem=f"case when status <> 'success' then {failed} else {NO_VIDEO} end" if known else NO_VIDEO,
+        unfinished=_told_unfinished([tar for tar in tars if tar not in whole]),
+    )
+
+
+def _lists(tars: Sequence[str]) -> dict[str, str]:
+    return {tar: f"{tar.removesuffix('.tar')}.parquet" for tar in tars}
+
+
+def _told_unfinished(tars: list[str]) -> list[str]:
+    for tar in tars:
+        logger.warning("%s is left out: its Parquet file is missing or half-written", tar)
+    return tars
+
+
+def _present(files: Any) -> set[str]:
+    found = set()
+    for file in files:
+        filesystem, inside = file_system(file)
+        if filesystem.exists(inside):
+            found.add(file)
+    return found
+
+
+def _is_parquet(file: str) -> bool:
+    """Whether the file was written to its end, which is the last thing that a writer does."""
+    filesystem, inside = file_system(file)
+    return bool(filesystem.size(inside) > 8 and filesystem.tail(inside, 4) == b"PAR1")
+
+
+def _suffix(tar: str) -> str | None:
+    """The suffix of the first video in a tar; all of a tar have one."""
+    with fsspec.open(tar, "rb") as file:
+        for key, suffix, _ in _members(tar, file):
+            if key and suffix.lower() in VIDEOS:
+                return suffix
+    return None
+
+
+def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+    """Key, suffix and header of each file; a key ends at the first dot of a name, as WebDataset has it."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as opened:
+            for member in opened:
+                if member.isfile():
+                    folder, name = str(PurePosixPath(member.name).parent), PurePosixPath(member.name).name
+                    stem, dot, suffix = name.partition(".")
+                    key = stem if folder == "." else f"{folder}/{stem}"
+                    yield key, f"{dot}{suffix}", member
+    except tarfile.TarError as problem:
+        logger.warning("%s: what follows is left out: %s", tar, problem)
+
+
+def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shards:
+    """Index tars that no Parquet lists: captions are `key.txt`, or `caption` in `key.json`."""
+    with track("indexed tars", len(tars)) as advance:
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for tar in tars:
+                items = list(_items(tar))
+                for start in range(0, len(items), ITEMS_PER_BATCH):
+                    yield pa.RecordBatch.from_pylist(items[start : start + ITEMS_PER_BATCH], _ITEMS)
+                advance(1)
+
+        connection.register("reader", pa.RecordBatchReader.from_batches(_ITEMS, batches()))
+        connection.execute("create table items as select * from reader")
+    lines = connection.execute("select line from items where line is not null limit 1000").fetchall()
+    names, values = json_values((line for (line,) in lines), ("key", "caption"))
+    connection.execute(f"create view {VIEW} as select key, caption, tar, suffix{values} from items")
+    columns = dict.fromkeys(("key", "caption", *names), "VARCHAR")
+    count = connection.execute("select count(*) from items").fetchall()[0][0]
+    return Shards(VIEW, Table(columns, tars, count), NO_VIDEO, ())
+
+
+def _items(tar: str) -> Iterator[dict[str, str | None]]:
+    found: dict[str, dict[str, str | None]] = {}
+    with fsspec.open(tar, "rb") as file:
+        for key, suffix, member in _members(tar, file):
+            item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"key": key, "tar": tar})
+            if suffix.lower() in VIDEOS:
+                item["suffix"] = suffix
+            elif suffix.lower() in (".txt", ".json"):
+                file.seek(member.offset_data)
+                text = file.read(member.size).decode("utf-8", "replace")
+                item["caption" if suffix.lower() == ".txt" else "line"] = text
+    for item in found.values():
+        if item["caption"] is None and item["line"]:
+            item["caption"] = _caption(item["line"])
+        yield item
+
+
+def _caption(line: str) -> str | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    caption = value.get("caption") if isinstance(value, dict) else None
+    return caption if isinstance(caption, str) else None

@@ -1,0 +1,38 @@
+"""The types that settings are made of: a table that is strict about its keys, and numbers with bounds.
+
+What does not belong here: any setting (`onaspr_core.settings`, `onaspr_core.pool.settings`).
+"""
+
+import math
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME_RULE = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+
+
+def finite(value: float) -> float:
+    """Refuse infinities and NaN."""
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def not_nan(value: float) -> float:
+    """Refuse NaN."""
+    if math.isnan(value):
+        raise ValueError("must be a number, not NaN; allowed is 0 … inf")
+    return value
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1), AfterValidator(finite)]
+Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are refused and nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

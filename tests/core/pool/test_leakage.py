@@ -1,0 +1,146 @@
+"""Pool items that a benchmark has too: found, told, and left out where the settings say so."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onaspr_core.errors import UserError
+from onaspr_core.pool.leakage import (
+    BenchmarkItem,
+    Leak,
+    benchmark_items,
+    leaked_pairs,
+    near_captions,
+    note_near_captions,
+)
+from onaspr_core.pool.manifest import build_manifest, listed_pairs
+from onaspr_core.settings import BenchmarkSettings, EvaluationSettings, Experiment, FeatureSettings
+from onaspr_core.workspace import Workspace
+
+Write = Callable[..., Path]
+Open = Callable[..., Workspace]
+
+CAPTIONS = {"a.mp4": "A dog  RUNS", "b.mp4": "a cat sits", "c.mp4": "a bird"}
+
+
+@pytest.fixture
+def open_world(
+    open_pools: Callable[..., Workspace], write_video: Write, tmp_path: Path
+) -> Callable[..., Workspace]:
+    """A pool of three, and a benchmark with the caption of one and the video of another."""
+    for seed, name in enumerate(CAPTIONS):
+        write_video(name, seed=seed)
+    (tmp_path / "videos/test").mkdir()
+    (tmp_path / "videos/test/1.mp4").write_bytes(write_video("other.mp4", seed=7).read_bytes())
+    (tmp_path / "videos/test/2.mp4").write_bytes((tmp_path / "videos/b.mp4").read_bytes())
+    (tmp_path / "benchmark.csv").write_text(
+        "videoid,contentUrl,duration,page_dir,name\n"
+        "1,,,test,a dog runs\n2,,,test,not a word\n3,,,test,nowhere\n"
+    )
+
+    def open_(pool: str = "small", **told: Any) -> Workspace:
+        workspace = open_pools(CAPTIONS, told=told)
+        features = FeatureSettings(label="x", image_classifier="x", image_text="x", video_classifier="x")
+        benchmark = BenchmarkSettings(path="benchmark.csv", videos="videos")
+        experiment = Experiment(
+            name="e",
+            pool=pool,
+            backbone="b",
+            prompts="p",
+            eta=0.5,
+            gamma=0.2,
+            evaluation=EvaluationSettings(features=features, benchmark=benchmark),
+        )
+        settings = workspace.settings.model_copy(update={"experiments": {"e": experiment}})
+        return Workspace(settings)
+
+    return open_
+
+
+def test_equal_captions_and_videos_are_told_and_kept(open_world: Open) -> None:
+    workspace = open_world()
+    outcome = build_manifest(workspace)
+    assert (outcome.computed, outcome.failures) == (3, ())
+    assert (outcome.facts["benchmark_captions"], outcome.facts["benchmark_videos"]) == (1, 1)
+    assert leaked_pairs(workspace, ["caption", "video"]) == [
+        Leak("small", "a.mp4", "caption", "benchmark.csv", "1"),
+        Leak("small", "b.mp4", "video", "benchmark.csv", "2"),
+    ]
+
+
+def test_where_the_settings_refuse_them_they_are_out_with_the_reason(
+    open_world: Open,
+) -> None:
+    workspace = open_world(benchmark_items="refuse")
+    outcome = build_manifest(workspace)
+    assert {failure.item: failure.reason for failure in outcome.failures} == {
+        "small/a.mp4": "item 1 of the benchmark benchmark.csv has its caption or video",
+        "small/b.mp4": "item 2 of the benchmark benchmark.csv has its caption or video",
+    }
+    assert [pair.id for pair in listed_pairs(workspace, "small") if pair.clip_key] == ["c.mp4"]
+
+
+def test_a_benchmark_of_another_pools_experiments_does_not_count(
+    open_world: Open,
+) -> None:
+    workspace = open_world(pool="elsewhere")
+    assert build_manifest(workspace).facts["benchmark_captions"] == 0
+    assert leaked_pairs(workspace, ["caption", "video"]) == []
+
+
+def test_a_benchmark_that_cannot_be_read_is_told_and_stops_only_a_pool_that_refuses_its_items(
+    open_world: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "benchmark.csv").unlink()
+    assert build_manifest(open_world()).computed == 3
+    assert "the pool small is not compared with a benchmark" in caplog.text
+    with pytest.raises(UserError, match=r"benchmark\.csv"):
+        build_manifest(open_world(benchmark_items="refuse"))
+
+
+def test_captions_that_mean_the_same_are_found_from_a_cosine_on() -> None:
+    draw = np.random.default_rng(0)
+    theirs = draw.standard_normal((4, 16)).astype(np.float32)
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+    aside = draw.standard_normal(16).astype(np.float32)
+    aside -= (aside @ theirs[2]) * theirs[2]
+    aside /= np.linalg.norm(aside)
+
+    def at(cosine: float) -> np.ndarray:
+        return cosine * theirs[2] + np.sqrt(1 - cosine**2) * aside
+
+    blocks = [(["far", "near"], np.stack([at(0.979), at(0.981)])), (["same"], theirs[1:2])]
+    found = list(near_captions(blocks, theirs))
+    assert [(id_, row) for id_, row, _ in found] == [("near", 2), ("same", 1)]
+    assert [round(cosine, 3) for _, _, cosine in found] == [0.981, 1.0]
+    assert list(near_captions(blocks, theirs[:0])) == []
+
+
+def test_near_captions_of_one_pool_are_replaced_and_those_of_others_stay(
+    open_world: Open,
+) -> None:
+    workspace = open_world()
+    items = [BenchmarkItem("benchmark.csv", "1", "x", None)]
+    one = np.eye(4, dtype=np.float32)[:1]
+    for pool, ids in (("small", ["a"]), ("large", ["b"]), ("small", ["c"])):
+        note_near_captions(workspace, pool, [(ids, one)], items, one)
+    assert leaked_pairs(workspace, ["near caption"]) == [
+        Leak("large", "b", "near caption", "benchmark.csv", "1", 1.0),
+        Leak("small", "c", "near caption", "benchmark.csv", "1", 1.0),
+    ]
+    build_manifest(workspace)
+    assert len(leaked_pairs(workspace, ["near caption"])) == 2, "the manifest leaves them alone"
+
+
+def test_items_of_a_benchmark_have_the_hash_of_their_video_where_there_is_one(
+    open_world: Open,
+) -> None:
+    items = benchmark_items(open_world(), "small")
+    assert [(item.id, item.caption, item.sha256 is None) for item in items] == [
+        ("1", "a dog runs", False),
+        ("2", "not a word", False),
+        ("3", "nowhere", True),
+    ]

@@ -1,0 +1,94 @@
+"""What is deleted from the artifact store when items are withdrawn, and what is not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onaspr_core.pool import withdrawal
+from onaspr_core.pool.manifest import build_manifest, listed_pairs
+from onaspr_core.pool.withdrawal import Removed, remove_withdrawn
+from onaspr_core.workspace import Workspace
+
+Write = Callable[..., Path]
+Open = Callable[..., Workspace]
+
+LATENT, VIDEO = "inverted-latent", "video"
+
+
+@pytest.fixture
+def takedown(tmp_path: Path) -> Path:
+    """An empty takedown list."""
+    path = tmp_path / "takedown.txt"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture
+def workspace(open_pools: Open, write_video: Write, takedown: Path) -> Workspace:
+    """Three pairs, each with a latent and a video made of it, and a video made of none."""
+    captions = {f"{name}.mp4": f"caption {name}" for name in "abc"}
+    for seed, name in enumerate(captions):
+        write_video(name, seed=seed)
+    workspace = open_pools(captions, told={"takedown": str(takedown)})
+    build_manifest(workspace)
+    store = workspace.store
+    for pair in listed_pairs(workspace, "small"):
+        record = {"clip_key": pair.clip_key, "pair_id": pair.id, "pool": "small"}
+        store.write(LATENT, f"{pair.id[0] * 40}", ".safetensors", b"noise", record)
+        neighbour = {"pair_id": pair.id, "clip_key": pair.clip_key, "caption": pair.caption}
+        store.write(VIDEO, f"{pair.id[0] * 40}", ".mp4", b"video", {"neighbour": neighbour})
+    store.write(VIDEO, "d" * 40, ".mp4", b"video", {"neighbour": None})
+    return workspace
+
+
+def left(workspace: Workspace) -> str:
+    """First letters of the keys of latents, then of videos."""
+    return "|".join("".join(key[0] for key in workspace.store.keys(kind)) for kind in (LATENT, VIDEO))
+
+
+def test_without_withdrawn_items_nothing_is_read_and_nothing_goes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(withdrawal, "_records", None)
+    assert remove_withdrawn(workspace) == Removed(frozenset())
+    assert left(workspace) == "abc|abcd"
+
+
+def test_what_was_made_of_a_withdrawn_item_is_deleted_and_only_that(
+    workspace: Workspace, takedown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {pair.id: pair.clip_key for pair in listed_pairs(workspace, "small")}
+    takedown.write_text("b.mp4\n")
+    build_manifest(workspace)
+    assert remove_withdrawn(workspace) == Removed(frozenset({str(keys["b.mp4"])}), 1, 1)
+    assert left(workspace) == "ac|acd"
+    assert not list(Path(workspace.store.url(VIDEO, "d" * 40)).parents[2].rglob("b*"))
+    monkeypatch.setattr(withdrawal, "_records", None)
+    assert remove_withdrawn(workspace) == Removed(frozenset({str(keys["b.mp4"])}))
+
+
+def test_a_clip_that_another_pair_has_keeps_what_was_made_of_it(
+    workspace: Workspace, takedown: Path, open_pools: Open, write_video: Write
+) -> None:
+    write_video("copy.mp4", seed=1)  # The bytes of b.mp4.
+    captions = {f"{name}.mp4": f"caption {name}" for name in ("a", "b", "c", "copy")}
+    workspace = open_pools(captions, told={"takedown": str(takedown)})
+    build_manifest(workspace)
+    takedown.write_text("b.mp4\n")
+    build_manifest(workspace)
+    assert remove_withdrawn(workspace) == Removed(frozenset())
+    assert left(workspace) == "abc|abcd"
+
+
+def test_an_item_that_left_the_pool_before_it_was_withdrawn_is_found_by_its_records(
+    workspace: Workspace, takedown: Path, open_pools: Open
+) -> None:
+    captions = {"a.mp4": "caption a", "c.mp4": "caption c"}
+    build_manifest(open_pools(captions, told={"takedown": str(takedown)}))
+    takedown.write_text("b.mp4\n")
+    workspace = open_pools(captions, told={"takedown": str(takedown)})
+    build_manifest(workspace)
+    removed = remove_withdrawn(workspace)
+    assert (removed.inverted_latents, removed.videos) == (1, 1)
+    assert left(workspace) == "ac|acd"
