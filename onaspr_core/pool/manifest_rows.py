@@ -153,7 +153,8 @@ def _clip_keys(connection: duckdb.DuckDBPyConnection, pools: Mapping[str, PoolSe
             [pool, known, pool],
         ).fetchall()
         for sha256, start, stop, key in rows:
-            row = (pool, sha256, start, stop, key or clip_key(sha256, settings.clip, Media("", "", start, stop)))
+            made = key or clip_key(sha256, settings.clip, Media("", "", start, stop))
+            row = (pool, sha256, start, stop, made)
             for name, value in zip(columns, row, strict=True):
                 columns[name].append(value)
     types = {name: pa.float64() if name in ("of_start", "of_stop") else pa.string() for name in columns}

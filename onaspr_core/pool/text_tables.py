@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
+import fsspec
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.csv_mending import mend_csv
@@ -24,6 +25,8 @@ from onaspr_core.progress import logger
 LINES_SAMPLED = 1000
 MOST_REFUSED = 100_000
 """Refused lines that are kept of one file. A file with more is of another form than was said."""
+
+BYTES_AT_ONCE = 2**20
 
 LINES = "source_lines"
 NO_JSON_HAS = "\x01"
@@ -114,17 +117,43 @@ def refused_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Re
     if table.reader is None or not known:
         return []
     rows = connection.execute(
-        "select min(file_path), line, any_value(csv_line), min(error_type), min(error_message) "
-        "from reject_errors join reject_scans using (scan_id, file_id) group by file_id, line order by all"
+        "select min(file_path), line_byte_position, any_value(csv_line), min(error_type), min(error_message) "
+        "from reject_errors join reject_scans using (scan_id, file_id) "
+        "group by file_id, line_byte_position order by all"
     ).fetchall()
     connection.execute("drop table reject_errors")
     connection.execute("drop table reject_scans")
+    found = [_Rejected(path, start, text or "", kind) for path, start, text, kind, _ in rows]
+    lines = _line_numbers(found)
     if len(rows) >= MOST_REFUSED:
+        line = lines[found[0]]
         raise UserError(
-            f"{table.files[0]}: more than {MOST_REFUSED} lines cannot be read; "
-            f"line {rows[0][1]}: {rows[0][4]}"
+            f"{table.files[0]}: more than {MOST_REFUSED} lines cannot be read; line {line}: {rows[0][4]}"
         )
-    return [_refused(table, path, line, text or "", kind) for path, line, text, kind, _ in rows]
+    return [_refused(table, one.path, lines[one], one.text, one.kind) for one in found]
+
+
+class _Rejected(NamedTuple):
+    """A line as DuckDB refused it; `start` counts bytes from 1, and may be that of the line feed before."""
+
+    path: str
+    start: int
+    text: str
+    kind: str
+
+
+def _line_numbers(rejected: Sequence[_Rejected]) -> dict[_Rejected, int]:
+    """Count line feeds: DuckDB's own number is that of the row, and rows may hold line ends."""
+    numbers: dict[_Rejected, int] = {}
+    for path in dict.fromkeys(one.path for one in rejected):
+        with fsspec.open(path, "rb", compression="infer") as file:
+            line, at = 1, 0
+            for one in sorted((one for one in rejected if one.path == path), key=lambda one: one.start):
+                start = one.start - 1 + len(one.text) - len(one.text.lstrip("\r\n"))
+                while at < start and (piece := file.read(min(start - at, BYTES_AT_ONCE))):
+                    line, at = line + piece.count(b"\n"), at + len(piece)
+                numbers[one] = line
+    return numbers
 
 
 def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> list[RefusedRow]:
