@@ -6,15 +6,17 @@ files and their kinds (`source_tables`), tars (`webdataset`), and which rows a p
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import duckdb
 
 from onaspr_core.pool.folders import captioned_files
+from onaspr_core.pool.karpathy import karpathy_captions
 from onaspr_core.pool.listings import Canonical, Listing, Parts, Source
-from onaspr_core.pool.scan import identifier, literal
+from onaspr_core.pool.scan import identifier, literal, open_for_duckdb
 from onaspr_core.pool.settings import Form
 from onaspr_core.pool.source_lists import is_folder, kind_of, listed_files
-from onaspr_core.pool.source_tables import FILE, KINDS, ROW, open_table
+from onaspr_core.pool.source_tables import KINDS, ROW, of_file, open_table
 from onaspr_core.pool.tables import VIEW, Table
 from onaspr_core.pool.text_tables import csv_table
 from onaspr_core.pool.webdataset import open_shards, shard_files
@@ -23,14 +25,9 @@ WEBVID = ("videoid", "contentUrl", "duration", "page_dir", "name")
 PANDA70M = ("videoID", "url", "timestamp", "caption")
 MEDIA = ("video", "image", "path", "file", "file_name", "mp4", "jpg")
 """What Parquet files call the video, its bytes or its path; the first that there is counts."""
-LARGEST_JSON = 2**30
 
 ESCAPES = r"\\(n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"
 """What Python's `repr` writes for white space and for what cannot be seen; all else stands for itself."""
-
-KARPATHY = (
-    "struct(filename varchar, split varchar, imgid bigint, sentences struct(raw varchar, sentid bigint)[])[]"
-)
 
 
 def open_listing(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
@@ -137,24 +134,18 @@ def _of_clip(name: str) -> str:
 def _flickr30k(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     """Images with five captions each: Karpathy's JSON, or the lines of `results_20130124.token`."""
     files = listed_files(source.path, (".json", ".token"))
+    open_for_duckdb(connection, files[0])
     if kind_of(files[0]) == ".token":
         table = csv_table(connection, files, "\t", 0, header=("key", "caption"))
         file = "split_part(key, '#', 1)"
         parts = Parts(source, table, {"id": "key", "caption": "caption"})
         return parts.listing(Canonical(path=parts.below(file), names=[file]))
-    options = f"columns = {{'images': '{KARPATHY}'}}, maximum_object_size = {LARGEST_JSON}"
-    connection.execute(
-        f"create view {VIEW} as select image.filename as filename, image.split as split, "
-        "image.imgid as imgid, image.sentences[place].raw as caption, "
-        "image.sentences[place].sentid as sentid, place - 1 as place "
-        "from (select image, unnest(generate_series(1, len(image.sentences))) as place "
-        f"from (select unnest(images) as image from read_json({literal(files)}, {options})))"
-    )
-    columns = dict.fromkeys(("filename", "split", "imgid", "sentid", "caption"), "VARCHAR")
-    parts = Parts(source, Table(columns, files, 0), {"caption": "caption"})
-    return parts.listing(
-        Canonical(id="filename || '#' || place", path=parts.below("filename"), names=["filename"])
-    )
+    captions = karpathy_captions(files)
+    connection.register("karpathy", captions)
+    connection.execute(f"create view {VIEW} as select * from karpathy")
+    columns = dict.fromkeys(captions.column_names, "VARCHAR")
+    parts = Parts(source, Table(columns, files, len(captions)), {"id": "id", "caption": "caption"})
+    return parts.listing(Canonical(path=parts.below("filename"), names=["filename"]))
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
@@ -164,10 +155,10 @@ def _parquet(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     media = source.columns.path or next((name for name in MEDIA if name in columns), "path")
     caption = source.columns.caption or next((n for n in ("caption", "text") if n in columns), "caption")
     parts = Parts(source, table, {"caption": caption, "path": media})
-    row = f"parse_filename({FILE}) || '/' || {ROW}"
+    row = f"{of_file([PurePosixPath(file).name for file in table.files])} || '/' || {ROW}"
     told = Canonical(id=parts.text("id") or row, path=parts.path(), names=[row])
     if _holds_bytes(columns[media]):
-        told = replace(told, path=FILE, member=f"{literal(media + '/')} || {ROW}")
+        told = replace(told, path=of_file(table.files), member=f"{literal(media + '/')} || {ROW}")
     if not columns[caption].endswith("[]"):
         return parts.listing(told)
     captions = identifier(caption)

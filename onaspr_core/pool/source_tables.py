@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 import duckdb
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.scan import open_for_duckdb
+from onaspr_core.pool.scan import literal, open_for_duckdb
 from onaspr_core.pool.source_lists import kind_of
 from onaspr_core.pool.tables import VIEW, Table, estimate_rows, make_view
 from onaspr_core.pool.text_tables import csv_table, json_lines_table
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
-FILE, ROW = "source_file", "file_row_number"
+FILE, ROW = "source_file", "source_row"
 """Columns that a Parquet view has beside those of its files: which file, and which of its rows, from 0."""
 
 
@@ -49,10 +49,16 @@ def open_table(
     return csv_table(connection, files, "\t" if kind == ".tsv" else ",", rows)
 
 
+def of_file(values: Sequence[str | None]) -> str:
+    """The SQL, on a Parquet view, of the value that each of its files has, in the order of the files."""
+    return f"{literal(values)}[{FILE} + 1]"
+
+
 def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Table:
-    options = {"union_by_name": True, "filename": FILE, "file_row_number": True}
-    make_view(connection, VIEW, "read_parquet", files, options)
+    # The name that DuckDB gives a file may be another spelling of ours.
+    columns = f"*, cast(file_index as bigint) as {FILE}, file_row_number as {ROW}"
+    make_view(connection, VIEW, "read_parquet", files, {"union_by_name": True}, columns)
     described = connection.execute(f"describe {VIEW}").fetchall()
-    columns = {name: kind for name, kind, *_ in described if name not in (FILE, ROW)}
+    kinds = {name: kind for name, kind, *_ in described if name not in (FILE, ROW)}
     query = "select sum(num_rows) from parquet_file_metadata(?)"
-    return Table(columns, files, connection.execute(query, [list(files)]).fetchall()[0][0] or 0)
+    return Table(kinds, files, connection.execute(query, [list(files)]).fetchall()[0][0] or 0)

@@ -50,6 +50,7 @@ def make_view(
     function: str,
     files: Sequence[str],
     options: Mapping[str, Any],
+    columns: str = "*",
 ) -> None:
     """Make a view of what a table function of DuckDB's reads from files.
 
@@ -57,7 +58,7 @@ def make_view(
         UserError: when they cannot be read.
     """
     told = "".join(f", {option} = {literal(value)}" for option, value in options.items())
-    query = f"create or replace view {name} as select * from {function}({literal(list(files))}{told})"
+    query = f"create or replace view {name} as select {columns} from {function}({literal(list(files))}{told})"
     try:
         connection.execute(query)
     except duckdb.Error as problem:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from onaspr_core.errors import UserError
 from onaspr_core.pool.scan import file_system
 from onaspr_core.pool.source_lists import listed_files
-from onaspr_core.pool.source_tables import FILE, open_table
+from onaspr_core.pool.source_tables import of_file, open_table
 from onaspr_core.pool.tables import VIEW, Table
 from onaspr_core.pool.text_tables import json_values
 from onaspr_core.progress import logger, track
@@ -29,7 +29,6 @@ ITEMS_PER_BATCH = 10_000
 NO_VIDEO = "case when suffix is null then 'its tar holds no video' end"
 
 _ITEMS = pa.schema([(name, pa.string()) for name in ("key", "caption", "tar", "suffix", "line")])
-_SHARDS = pa.schema([(name, pa.string()) for name in ("file", "tar", "suffix")])
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,11 @@ def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
     if not whole:
         raise UserError(f"{path}: none of the {len(tars)} tars has a whole Parquet file beside it")
     table = open_table(connection, list(whole.values()))
-    shards = [{"file": file, "tar": tar, "suffix": _suffix(tar)} for tar, file in whole.items()]
-    connection.register("shards", pa.Table.from_pylist(shards, _SHARDS))
     failed = "'its download failed: ' || coalesce(nullif(error_message, ''), status)"
     known = {"status", "error_message"} <= table.columns.keys()
     return Shards(
-        relation=f"(select t.*, s.tar, s.suffix from {VIEW} t join shards s on t.{FILE} = s.file)",
+        relation=f"(select *, {of_file(list(whole))} as tar, "
+        f"{of_file([_suffix(tar) for tar in whole])} as suffix from {VIEW})",
         table=table,
         problem=f"case when status <> 'success' then {failed} else {NO_VIDEO} end" if known else NO_VIDEO,
         unfinished=_told_unfinished([tar for tar in tars if tar not in whole]),
