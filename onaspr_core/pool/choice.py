@@ -32,6 +32,7 @@ PROBED = 20_000
 CAPTION_LIMIT = 2000
 
 _REFUSED = "refused_lines"
+_TAKEDOWN = "takedown"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen rows by rank, the ids that were withdrawn from among them, and counts for people."""
+    """The chosen rows by rank, the ids of all rows that a takedown list names, and counts for people."""
 
     rows: pa.Table
     withdrawn: Sequence[str]
@@ -83,11 +84,7 @@ def choose(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, 
             break
         fraction = _below_half(max(2 * fraction, fraction * MARGIN * wish.size / max(found, 1)))
     chosen = connection.execute(_chosen_sql(wish)).to_arrow_table()
-    whole = wish.size is None or chosen.num_rows < wish.size
-    last = "" if whole else chosen["hash"][-1].as_py()
-    withdrawn = connection.execute(
-        "select distinct id from rows where withdrawn and (hash <= ? or ?) order by id", [last, whole]
-    ).fetchall()
+    withdrawn = connection.execute("select distinct id from rows where withdrawn order by id").fetchall()
     return Choice(
         rows=chosen.select(CHOSEN),
         withdrawn=[id_ for (id_,) in withdrawn],
@@ -118,9 +115,12 @@ def _collect(
 ) -> tuple[int, int]:
     """Fill `candidates` with the rows below the threshold, as published; count the rows read and refused.
 
-    The canonical columns are read off later: for one row in a hundred, and in full vectors.
+    Rows that a takedown list names are candidates too. The canonical columns are read off later: for one row
+    in a hundred, and in full vectors.
     """
     clause, parameters = compile_filter(wish.conditions, listing.values)
+    connection.register(_TAKEDOWN, pa.table({"name": pa.array(wish.takedown, pa.string())}))
+    named = _named(listing, wish)
     below, threshold = "true", []
     if fraction is not None:
         # A row without an id is kept, to be counted.
@@ -128,7 +128,7 @@ def _collect(
         threshold = [_salt(wish), format(int(fraction * 2**64), "016x")]
     query = (
         f"create or replace temp table candidates as select {listing.carried}, "
-        f"null::varchar as refused_because from {listing.relation} where {clause} and {below}"
+        f"null::varchar as refused_because from {listing.relation} where ({clause} and {below}) or {named}"
     )
     rows, refused = _scan(connection, listing, label, query, [*parameters, *threshold])
     if refused:
@@ -138,7 +138,7 @@ def _collect(
         connection.register(_REFUSED, pa.table(types))
         relation = listing.relation.replace(VIEW, _REFUSED)
         connection.execute(
-            f"insert into candidates by name select * from {relation} where {below}", threshold
+            f"insert into candidates by name select * from {relation} where {below} or {named}", threshold
         )
     return rows, len(refused)
 
@@ -170,24 +170,24 @@ def _scan(
 
 def _read_off(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, named: bool = True) -> int:
     """Fill `rows` with the canonical columns of the candidates; return how many have no id."""
-    connection.register("takedown", pa.table({"name": pa.array(wish.takedown, pa.string())}))
     columns = ", ".join(f"{sql} as {name}" for name, sql in listing.canonical.items() if name != "problem")
     connection.execute(
         f"create or replace temp table rows as select {columns}, "
         f"coalesce(refused_because, {listing.canonical['problem']}) as problem, "
-        f"sha256(? || {listing.canonical['id']}) as hash, rowid as position, false as withdrawn "
-        "from candidates",
+        f"sha256(? || {listing.canonical['id']}) as hash, rowid as position, "
+        f"{_named(listing, wish)} as withdrawn from candidates",
         [_salt(wish)],
     )
     nameless = _count(connection, "select count(*) from rows where coalesce(id, '') = ''")
     if named:
         connection.execute("delete from rows where coalesce(id, '') = ''")
-    if wish.takedown:
-        connection.execute(
-            "update rows set withdrawn = true where position in (select position from "
-            "(select position, unnest(names) as name from rows) semi join takedown using (name))"
-        )
     return nameless
+
+
+def _named(listing: Listing, wish: Wish) -> str:
+    """The SQL of whether a takedown list names a row; such a row is found whatever filter and rank say."""
+    each = (f"coalesce({name} in (select name from {_TAKEDOWN}), false)" for name in listing.names)
+    return f"({' or '.join(each)})" if wish.takedown else "false"
 
 
 def _salt(wish: Wish) -> str:

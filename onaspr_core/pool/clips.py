@@ -22,6 +22,7 @@ from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs
 from onaspr_core.pool.media import reading_order
 from onaspr_core.pool.shards import Clip, Place, list_shards, read_clip_bytes, write_shard
 from onaspr_core.pool.source_files import known_media
+from onaspr_core.pool.withdrawal import remove_withdrawn, withdrawn_clip_keys
 from onaspr_core.progress import track
 from onaspr_core.settings import ClipSettings
 from onaspr_core.video import Frames, read_frames
@@ -51,6 +52,7 @@ def make_clips(workspace: Workspace) -> Outcome:
     """Cut the clips that the pools need and that are missing; equal clips of several pools are cut once.
 
     Clips are stored as they are finished, at most ten seconds apart, so a run that is killed loses little.
+    Clips of withdrawn pairs are deleted, and so is what was inverted and generated from them.
 
     Args:
         workspace: Its manifest must have been materialized.
@@ -68,7 +70,8 @@ def make_clips(workspace: Workspace) -> Outcome:
         passing = _make(workspace, missing)
         states = clip_states(workspace)
     seconds = time.monotonic() - started if missing else 0.0
-    compacted = compact(workspace, wanted)
+    compacted = compact(workspace, wanted, withdrawn_clip_keys(workspace))
+    removed = remove_withdrawn(workspace)
     ready = {key for key in wanted if key in states and states[key].status == "ready"}
     made = sum(one.key in ready for one in missing)
     failures = tuple(
@@ -89,6 +92,8 @@ def make_clips(workspace: Workspace) -> Outcome:
             "shards": len(list_shards(workspace.shards_path)),
             "shards_deleted": compacted.shards_deleted,
             "clips_dropped": compacted.clips_dropped,
+            "withdrawn_latents_deleted": removed.inverted_latents,
+            "withdrawn_videos_deleted": removed.videos,
         },
         preview=_preview(workspace, [one for key, one in wanted.items() if key in ready][:CLIPS_SHOWN]),
     )

@@ -52,13 +52,14 @@ class Listing:
     """A relation over a source, and how its rows are read.
 
     `canonical` is the SQL of id, caption, path, member, start, stop, licence, extra (JSON of what no other
-    holds), problem, and names (a list). `values` is the SQL of each published column, which a filter may
-    name; `carried` selects what all that SQL needs, and no video's bytes.
-    `unfinished` names files that were left out.
+    holds) and problem. `names` is the SQL of all that a takedown list may call a row by. `values` is the SQL
+    of each published column, which a filter may name; `carried` selects what all that SQL needs, and no
+    video's bytes. `unfinished` names files that were left out.
     """
 
     relation: str
     canonical: Mapping[str, str]
+    names: Sequence[str]
     values: Mapping[str, str]
     table: Table
     carried: str = "*"
@@ -153,8 +154,8 @@ class Parts:
                 "licence": f"coalesce({licence}, {literal(self.source.licence)})",
                 "extra": self._extra(values),
                 "problem": f"coalesce({told.problem}, {_span_problem(start, stop)})",
-                "names": f"[{', '.join(dict.fromkeys([id_, told.path, *told.names, *urls]))}]",
             },
+            names=list(dict.fromkeys([id_, told.path, *told.names, *urls])),
             values=values,
             table=self.table,
             carried=self._carried(),

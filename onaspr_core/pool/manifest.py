@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Outcome, row_outcome
+from onaspr_core.compute import Failure, Outcome, row_outcome, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.pool.choice import CHOSEN, Wish, choose
 from onaspr_core.pool.choice import pool_rank as pool_rank
-from onaspr_core.pool.leakage import benchmark_items, store_leaks
+from onaspr_core.pool.leakage import BenchmarkItem, benchmark_items, store_leaks
 from onaspr_core.pool.manifest_rows import clip_key as clip_key
 from onaspr_core.pool.manifest_rows import derive
 from onaspr_core.pool.manifest_table import (
@@ -38,7 +38,7 @@ from onaspr_core.pool.source_files import hash_media
 from onaspr_core.pool.source_forms import open_listing, source_files
 from onaspr_core.pool.source_lists import stamp
 from onaspr_core.pool.sources import source_of
-from onaspr_core.pool.withdrawal import takedown_names
+from onaspr_core.pool.withdrawal import pairs_named_by, takedown_names
 from onaspr_core.workspace import Workspace
 
 EXACT = ("caption", "video")
@@ -46,11 +46,12 @@ EXACT = ("caption", "video")
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What one pool chose: its rows, ids withdrawn, counts, and what its source was like (None: unknown)."""
+    """What one pool chose: rows, ids withdrawn, counts, takedown list, and its source's state, if known."""
 
     rows: pa.Table
     withdrawn: frozenset[str]
     facts: Mapping[str, int]
+    takedown: Sequence[str]
     stamp: str | None
 
 
@@ -76,11 +77,23 @@ def build_manifest(workspace: Workspace) -> Outcome:
         after, counts, leaks = derive(connection, pa.concat_tables(rows), before, pools, benchmark)
     moved = stored is None or any(counts[name] for name in ("pairs_new", "pairs_changed", "pairs_vanished"))
     stamps = {name: (one.stamp, one.facts) for name, one in chosen.items() if one.stamp}
-    withdrawn = [row for name, one in chosen.items() for row in _rows_of(before, name, one.withdrawn)]
+    withdrawn = [row for name, one in chosen.items() for row in _withdrawn(before, name, one.withdrawn)]
     if moved or withdrawn or stamps != stored_stamps(workspace):
         store_manifest(workspace, after, stamps, withdrawn)
     store_leaks(workspace, EXACT, leaks)
-    return _outcome(before, after, chosen, counts)
+    outcome = _outcome(before, after, chosen, counts)
+    return replace(outcome, version=version_of([outcome.version, *_rules(workspace, chosen, benchmark)]))
+
+
+def _rules(
+    workspace: Workspace, chosen: Mapping[str, _Chosen], benchmark: Mapping[str, Sequence[BenchmarkItem]]
+) -> Iterator[str]:
+    """What else later stages go by, as content: takedown lists, and the captions that pools must not have."""
+    for name, one in chosen.items():
+        if one.takedown:
+            yield content_key("takedown", pool=name, names=one.takedown)
+        if workspace.settings.pools[name].benchmark_items == "refuse":
+            yield content_key("refused", pool=name, captions=sorted({i.caption for i in benchmark[name]}))
 
 
 def listed_pairs(workspace: Workspace, pool: str) -> list[Pair]:
@@ -160,13 +173,21 @@ def _choose(workspace: Workspace, name: str, stored: pa.Table | None) -> _Chosen
     )
     then, facts = stored_stamps(workspace).get(name, ("", {}))
     if stored is not None and seen and now == then:
-        return _Chosen(_as_chosen(stored.filter(pc.equal(stored["pool"], name))), frozenset(), facts, now)
+        return _Chosen(_as_chosen(_of_pool(stored, name)), frozenset(), facts, takedown, now)
     wish = Wish(settings.size, settings.seed, settings.filter, settings.caption_limit, takedown)
     with open_scan(workspace.catalog.path.parent) as connection:
         listing = open_listing(connection, source)
         choice = choose(connection, listing, wish, f"rows of pool {name}")
     facts = {**choice.facts, "files_unfinished": len(listing.unfinished)}
-    return _Chosen(choice.rows, frozenset(choice.withdrawn), facts, now if seen else None)
+    # What a list names may have been a pair's id before it left the source.
+    withdrawn = frozenset(choice.withdrawn).union(takedown)
+    if takedown and stored is not None:
+        withdrawn |= pairs_named_by(_of_pool(stored, name), takedown)
+    return _Chosen(choice.rows, withdrawn, facts, takedown, now if seen else None)
+
+
+def _of_pool(rows: pa.Table, pool: str) -> pa.Table:
+    return rows.filter(pc.equal(rows["pool"], pool))
 
 
 def _as_chosen(rows: pa.Table) -> pa.Table:
@@ -190,13 +211,11 @@ def _hashed(
     return hashed.append_column("pool", pa.array([pool] * len(found), pa.string()))
 
 
-def _rows_of(before: pa.Table, pool: str, ids: frozenset[str]) -> Iterator[tuple[str, str, str | None]]:
-    """Pool, id and clip key of those of a pool's pairs."""
-    if ids:
-        own = before.filter(pc.equal(before["pool"], pool))
-        found = own.filter(pc.is_in(own["pair_id"], pa.array(sorted(ids), pa.string())))
-        columns = (found[name].to_pylist() for name in ("pool", "pair_id", "clip_key"))
-        yield from zip(*columns, strict=True)
+def _withdrawn(before: pa.Table, pool: str, ids: frozenset[str]) -> list[tuple[str, str, str | None]]:
+    """Pool and id of withdrawn pairs, and the clip key of those that the pool had."""
+    own = _of_pool(before, pool)
+    keys = dict(zip(own["pair_id"].to_pylist(), own["clip_key"].to_pylist(), strict=True))
+    return [(pool, id_, keys.get(id_)) for id_ in sorted(ids)]
 
 
 def _outcome(

