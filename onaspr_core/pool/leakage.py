@@ -1,7 +1,8 @@
 """Leakage: pool items that a benchmark has too, which would make scores better than the method is.
 
 Equal captions (apart from case and white space) and equal videos are found while the manifest is made;
-captions that only mean the same need embeddings, which whoever has them passes to `note_near_captions`.
+captions that say the same in other words need embeddings, which `onaspr_core.retrieval.near_captions` has.
+Of a pool that refuses them, `pool_pairs` leaves such captions out.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.markdown import table
+from onaspr_core.pool.manifest_table import NEAR_CAPTIONS
 from onaspr_core.pool.source_files import hash_media
 from onaspr_core.pool.sources import read_source
 from onaspr_core.progress import logger
@@ -21,7 +24,9 @@ from onaspr_core.workspace import Workspace
 NEAR = 0.98
 """From this cosine on two captions say the same."""
 
-_LEAKS = """create table if not exists leaks (
+LEAKS_SHOWN = 20
+
+_LEAKS = """create or replace table leaks (
     pool text, pair_id text, kind text, benchmark text, item text, similarity double)"""
 
 Vectors = npt.NDArray[np.float32]
@@ -75,40 +80,36 @@ def benchmark_items(workspace: Workspace, pool: str) -> list[BenchmarkItem]:
 def near_captions(
     blocks: Iterable[tuple[Sequence[str], Vectors]], theirs: Vectors, threshold: float = NEAR
 ) -> Iterator[tuple[str, int, float]]:
-    """Yield the captions that mean the same as one of a benchmark's: pair id, its row, their cosine.
+    """Yield the captions that say the same as one of a benchmark's: caption, row of theirs, cosine.
 
     Args:
-        blocks: Pair ids and vectors, float32 (n, d), rows of length 1; a block is held at a time.
+        blocks: Captions and vectors, float32 (n, d), rows of length 1; a block is held at a time.
         theirs: The benchmark's vectors, float32 (m, d), rows of length 1.
         threshold: The least cosine.
     """
-    for ids, vectors in blocks if len(theirs) else ():
+    for captions, vectors in blocks:
         cosines = vectors @ theirs.T
         nearest = cosines.argmax(axis=1)
         best = cosines[np.arange(len(vectors)), nearest]
         for row in np.flatnonzero(best >= threshold):
-            yield ids[int(row)], int(nearest[row]), float(best[row])
+            yield captions[int(row)], int(nearest[row]), float(best[row])
 
 
-def store_leaks(workspace: Workspace, kinds: Sequence[str], leaks: Sequence[Leak]) -> None:
-    """Put leaks in the place of all of these kinds."""
-    if leaks or leaked_pairs(workspace, kinds):
-        columns = zip(*leaks, strict=True) if leaks else [[]] * len(Leak._fields)
-        with workspace.catalog.write() as connection:
-            connection.execute(_LEAKS)
-            connection.execute("delete from leaks where list_contains(?, kind)", [list(kinds)])
-            if leaks:
-                connection.register("found", pa.table(dict(zip(Leak._fields, columns, strict=True))))
-                connection.execute("insert into leaks select * from found")
+def note_leaks(workspace: Workspace, leaks: Sequence[Leak]) -> None:
+    """Put leaks of equal captions and videos in the place of all that were known."""
+    if set(leaks) == set(noted_leaks(workspace)):
+        return
+    columns = zip(*leaks, strict=True) if leaks else [[]] * len(Leak._fields)
+    with workspace.catalog.write() as connection:
+        connection.execute(_LEAKS)
+        if leaks:
+            connection.register("found", pa.table(dict(zip(Leak._fields, columns, strict=True))))
+            connection.execute("insert into leaks select * from found")
 
 
-def leaked_pairs(workspace: Workspace, kinds: Sequence[str]) -> list[Leak]:
-    """Return the pairs that a benchmark has too, by pool and id."""
-    rows = workspace.catalog.rows(
-        "select pool, pair_id, kind, benchmark, item, similarity from leaks where list_contains(?, kind) "
-        "order by all",
-        [list(kinds)],
-    )
+def noted_leaks(workspace: Workspace) -> list[Leak]:
+    """Return the pairs whose caption or video a benchmark has too, by pool and id."""
+    rows = workspace.catalog.rows(f"select {', '.join(Leak._fields)} from leaks order by all")
     return [Leak(*row) for row in rows or ()]
 
 
@@ -117,21 +118,62 @@ def note_near_captions(
     pool: str,
     blocks: Iterable[tuple[Sequence[str], Vectors]],
     items: Sequence[BenchmarkItem],
-    theirs: Vectors,
-) -> list[Leak]:
-    """Find and remember the pairs of a pool whose captions mean the same as a benchmark's.
+    theirs: Vectors | None,
+) -> bool:
+    """Remember which captions of a pool say the same as a benchmark's; return whether any came or went.
+
+    A caption that is not among those that are looked at, because it was refused before, stays what it was as
+    long as the benchmark has its item.
 
     Args:
         workspace: Where.
-        pool: Whose pairs.
-        blocks: Ids and vectors of its pairs, as `near_captions` takes them.
+        pool: Whose captions.
+        blocks: Its captions and their vectors, as `near_captions` takes them.
         items: What `benchmark_items` returned.
-        theirs: Vectors of their captions, float32 (items, d), rows of length 1.
+        theirs: Vectors of their captions, float32 (items, d), rows of length 1; None without items.
     """
-    others = [leak for leak in leaked_pairs(workspace, ["near caption"]) if leak.pool != pool]
-    found = [
-        Leak(pool, pair_id, "near caption", items[row].benchmark, items[row].id, similarity)
-        for pair_id, row, similarity in near_captions(blocks, theirs)
-    ]
-    store_leaks(workspace, ["near caption"], [*others, *found])
-    return found
+    seen: set[str] = set()
+
+    def looked_at() -> Iterator[tuple[Sequence[str], Vectors]]:
+        for captions, vectors in blocks:
+            seen.update(captions)
+            yield captions, vectors
+
+    found = {
+        caption: (items[row].benchmark, items[row].id, items[row].caption, similarity)
+        for caption, row, similarity in (near_captions(looked_at(), theirs) if theirs is not None else ())
+    }
+    rows = workspace.catalog.rows(
+        "select caption, benchmark, item, item_caption, similarity from near_captions where pool = ?", [pool]
+    )
+    before = {caption: told for caption, *told in rows or ()}
+    known = {(one.benchmark, one.id, one.caption) for one in items}
+    unseen = {caption: told for caption, told in before.items() if caption not in seen}
+    kept = {caption: told for caption, told in unseen.items() if tuple(told[:3]) in known}
+    after = {**kept, **found}
+    if after.keys() == before.keys():
+        return False
+    with workspace.catalog.write() as connection:
+        connection.execute(NEAR_CAPTIONS)
+        connection.execute("delete from near_captions where pool = ?", [pool])
+        if after:
+            connection.executemany(
+                "insert into near_captions values (?, ?, ?, ?, ?, ?)",
+                [[pool, caption, *told] for caption, told in after.items()],
+            )
+    return True
+
+
+def near_pairs(workspace: Workspace) -> list[Leak]:
+    """Return the pairs whose captions say the same as a benchmark's, by pool and id."""
+    rows = workspace.catalog.rows(
+        "select pool, pair_id, 'near caption', benchmark, item, similarity "
+        "from near_captions join manifest using (pool, caption) where status = 'present' order by all"
+    )
+    return [Leak(*row) for row in rows or ()]
+
+
+def leak_table(leaks: Sequence[Leak]) -> str:
+    """Show the first leaks as a Markdown table; empty where there are none."""
+    shown = [(*leak[:5], f"{leak.similarity:.3f}") for leak in leaks[:LEAKS_SHOWN]]
+    return table(("pool", "pair", "what is the same", "benchmark", "item", "cosine"), shown) if shown else ""

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Outcome, row_outcome, version_of
+from onaspr_core.compute import Failure, Outcome, Preview, row_outcome, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.pool.choice import CHOSEN, Wish, choose
 from onaspr_core.pool.choice import pool_rank as pool_rank
-from onaspr_core.pool.leakage import BenchmarkItem, benchmark_items, store_leaks
+from onaspr_core.pool.leakage import BenchmarkItem, benchmark_items, leak_table, note_leaks
 from onaspr_core.pool.manifest_rows import clip_key as clip_key
 from onaspr_core.pool.manifest_rows import derive
 from onaspr_core.pool.manifest_table import (
@@ -40,8 +40,6 @@ from onaspr_core.pool.source_lists import stamp
 from onaspr_core.pool.sources import source_of
 from onaspr_core.pool.withdrawal import pairs_named_by, takedown_names
 from onaspr_core.workspace import Workspace
-
-EXACT = ("caption", "video")
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,11 @@ def build_manifest(workspace: Workspace) -> Outcome:
     withdrawn = [row for name, one in chosen.items() for row in _withdrawn(before, name, one.withdrawn)]
     if moved or withdrawn or stamps != stored_stamps(workspace):
         store_manifest(workspace, after, stamps, withdrawn)
-    store_leaks(workspace, EXACT, leaks)
+    note_leaks(workspace, leaks)
     outcome = _outcome(before, after, chosen, counts)
-    return replace(outcome, version=version_of([outcome.version, *_rules(workspace, chosen, benchmark)]))
+    preview = Preview(markdown=leak_table(leaks)) if leaks else None
+    version = version_of([outcome.version, *_rules(workspace, chosen, benchmark)])
+    return replace(outcome, version=version, preview=preview)
 
 
 def _rules(
@@ -106,12 +106,15 @@ def listed_pairs(workspace: Workspace, pool: str) -> list[Pair]:
 
 
 def pool_pairs(workspace: Workspace, pool: str) -> list[Pair]:
-    """Return the pairs of a pool whose clips are ready, by rank.
+    """Return the pairs of a pool whose clips are ready and whose captions may be used, by rank.
 
     Raises:
         UserError: when the manifest or the clips have not been materialized.
     """
-    return _pairs(workspace, pool, "clip_key in (select key from clips where status = 'ready')")
+    condition = "clip_key in (select key from clips where status = 'ready')"
+    if workspace.settings.pools[pool].benchmark_items == "refuse":
+        condition += " and not exists (from near_captions n where n.pool = m.pool and n.caption = m.caption)"
+    return _pairs(workspace, pool, condition)
 
 
 def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str, Any]]]:

@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
 )
 """A row of the manifest. `status` is "present", or why the pair cannot be used, with the reason beside it."""
 
+NEAR_CAPTIONS = """create table if not exists near_captions (
+    pool text, caption text, benchmark text, item text, item_caption text, similarity double)"""
 _WITHDRAWN = "create table if not exists withdrawn (pool text, pair_id text, clip_key text)"
 _ADD_WITHDRAWN = """insert into withdrawn
     from (from fresh except from withdrawn) new where clip_key is not null
@@ -85,6 +87,7 @@ def store_manifest(
             row = [pool, stamp, json.dumps(dict(facts))]
             connection.execute("insert into manifest_sources values (?, ?, ?)", row)
         connection.execute(_WITHDRAWN)
+        connection.execute(NEAR_CAPTIONS)
         columns = zip(*withdrawn, strict=True) if withdrawn else [[], [], []]
         names = ("pool", "pair_id", "clip_key")
         arrays = {name: pa.array(list(own), pa.string()) for name, own in zip(names, columns, strict=True)}
@@ -113,7 +116,7 @@ def live_clip_keys(workspace: Workspace) -> set[str]:
 def pairs_where(workspace: Workspace, condition: str, values: Sequence[Any]) -> list[Pair] | None:
     """Return the pairs that meet a condition in SQL, by pool and rank; None where a table does not exist."""
     rows = workspace.catalog.rows(
-        "select pool, pair_id, caption, rank, path, member, start, stop, clip_key from manifest "
+        "select pool, pair_id, caption, rank, path, member, start, stop, clip_key from manifest m "
         f"where {condition} order by pool, rank, pair_id",
         values,
     )

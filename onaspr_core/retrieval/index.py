@@ -12,24 +12,63 @@ from dataclasses import replace
 import numpy as np
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Outcome, run_items, version_of
+from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
+from onaspr_core.pool.leakage import leak_table, near_pairs
 from onaspr_core.pool.manifest import pool_pairs
-from onaspr_core.retrieval.embedder import TextEmbedder, embedder
+from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
+from onaspr_core.retrieval.near_captions import look_for_near_captions
 from onaspr_core.retrieval.table import CaptionIndex, CaptionRow
-from onaspr_core.retrieval.versions import store_versions
+from onaspr_core.retrieval.versions import caption_versions, store_versions
 from onaspr_core.workspace import Workspace
 
 CAPTIONS_PER_WRITE = 2048
+LOOKS = 3
+"""A pool is looked at until no caption leaves; one that comes back may say the same as another item."""
 
 
 def embed_captions(workspace: Workspace) -> Outcome:
     """Bring the caption index up to the pools: embed new captions, move changed rows, delete gone ones.
 
     Items are distinct captions; the version moves with any row (pair, rank, caption, clip) of the index.
+    Captions that say the same as a benchmark's are told, and leave the index of a pool that refuses them.
 
     Raises:
         UserError: when manifest or clips have not been materialized, or the model cannot be loaded.
     """
+    loaded = len(workspace.models.loaded)
+    outcome = _bring_up(workspace)
+    computed = outcome.computed
+    for _ in range(LOOKS):
+        if not _look(workspace):
+            break
+        outcome = _bring_up(workspace)
+        computed += outcome.computed
+    near = near_pairs(workspace)
+    computed = min(computed, outcome.computed + outcome.reused)
+    return replace(
+        outcome,
+        computed=computed,
+        reused=outcome.computed + outcome.reused - computed,
+        models=workspace.models.loaded[loaded:],
+        facts={**outcome.facts, "benchmark_near_captions": len(near)},
+        preview=Preview(markdown=leak_table(near)) if near else None,
+    )
+
+
+def _look(workspace: Workspace) -> set[str]:
+    """The pools from which captions that a benchmark has come to be refused, or are not any more."""
+    encoder = embedder(workspace)
+    index = CaptionIndex(workspace.lance_path, encoder.fingerprint)
+
+    def blocks(pool: str) -> Iterator[tuple[Sequence[str], Vectors]]:
+        for block in index.blocks(pool):
+            yield [row.caption for row in block.rows], block.vectors
+
+    versions = caption_versions(workspace, encoder.fingerprint)
+    return look_for_near_captions(workspace, encoder, blocks, versions)
+
+
+def _bring_up(workspace: Workspace) -> Outcome:
     encoder = embedder(workspace)
     index = CaptionIndex(workspace.lance_path, encoder.fingerprint)
     wanted = {row.row: row for row in wanted_rows(workspace, encoder.fingerprint)}
@@ -44,7 +83,6 @@ def embed_captions(workspace: Workspace) -> Outcome:
     by_key: dict[str, list[CaptionRow]] = {}
     for row in wanted.values():
         by_key.setdefault(row.key, []).append(row)
-    loaded = len(workspace.models.loaded)
     outcome = run_items(
         "caption embeddings",
         [rows[0] for rows in by_key.values()],
@@ -61,7 +99,6 @@ def embed_captions(workspace: Workspace) -> Outcome:
     return replace(
         outcome,
         version=_version(wanted.values()),
-        models=workspace.models.loaded[loaded:],
         facts={"rows": len(wanted), "rows_changed": len(changed), "rows_removed": len(gone)},
     )
 

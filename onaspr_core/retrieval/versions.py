@@ -37,6 +37,14 @@ def caption_version(workspace: Workspace, pool: str, fingerprint: str) -> tuple[
     return str(version), int(pairs)
 
 
+def caption_versions(workspace: Workspace, fingerprint: str) -> dict[str, str]:
+    """Return the version of each pool's rows in the index, by pool; none of other embedders."""
+    rows = workspace.catalog.rows(
+        "select pool, version from caption_versions where fingerprint = ? order by pool", [fingerprint]
+    )
+    return dict(rows or ())
+
+
 def store_versions(workspace: Workspace, versions: Sequence[tuple[str, str, str, int]]) -> None:
     """Replace all versions by these rows of (pool, fingerprint, version, pairs); equal ones write nothing."""
     if set(workspace.catalog.rows("select * from caption_versions") or ()) == set(versions):

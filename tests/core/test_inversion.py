@@ -12,6 +12,7 @@ from onaspr_core.backbones.registry import open_backbone
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import KIND, clip_items, invert_clips, inverted_latent_key, read_inverted
 from onaspr_core.pool.manifest import Pair
+from onaspr_core.pool.media import Media
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.sampling import invert_latents, sample_latents
 from onaspr_core.settings import Experiment
@@ -43,7 +44,9 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(inversion, "neighbours_of", lambda workspace, e: references)
     monkeypatch.setattr(inversion, "read_clip", lambda workspace, key: clip_of(key[-1]))
-    pairs = [Pair("pool", f"pair-{n}", f"caption {n}", i, n, f"clip-{n}") for i, n in enumerate("abcdef")]
+    pairs = [
+        Pair("pool", f"pair-{n}", f"caption {n}", i, Media(n), f"clip-{n}") for i, n in enumerate("abcdef")
+    ]
     monkeypatch.setattr(inversion, "pool_pairs", lambda workspace, name: pairs)
 
 

@@ -12,9 +12,10 @@ from onaspr_core.pool.leakage import (
     BenchmarkItem,
     Leak,
     benchmark_items,
-    leaked_pairs,
     near_captions,
+    near_pairs,
     note_near_captions,
+    noted_leaks,
 )
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
 from onaspr_core.settings import BenchmarkSettings, EvaluationSettings, Experiment, FeatureSettings
@@ -65,7 +66,7 @@ def test_equal_captions_and_videos_are_told_and_kept(open_world: Open) -> None:
     outcome = build_manifest(workspace)
     assert (outcome.computed, outcome.failures) == (3, ())
     assert (outcome.facts["benchmark_captions"], outcome.facts["benchmark_videos"]) == (1, 1)
-    assert leaked_pairs(workspace, ["caption", "video"]) == [
+    assert noted_leaks(workspace) == [
         Leak("small", "a.mp4", "caption", "benchmark.csv", "1"),
         Leak("small", "b.mp4", "video", "benchmark.csv", "2"),
     ]
@@ -88,7 +89,7 @@ def test_a_benchmark_of_another_pools_experiments_does_not_count(
 ) -> None:
     workspace = open_world(pool="elsewhere")
     assert build_manifest(workspace).facts["benchmark_captions"] == 0
-    assert leaked_pairs(workspace, ["caption", "video"]) == []
+    assert noted_leaks(workspace) == []
 
 
 def test_a_benchmark_that_cannot_be_read_is_told_and_stops_only_a_pool_that_refuses_its_items(
@@ -109,30 +110,31 @@ def test_captions_that_mean_the_same_are_found_from_a_cosine_on() -> None:
     aside -= (aside @ theirs[2]) * theirs[2]
     aside /= np.linalg.norm(aside)
 
-    def at(cosine: float) -> np.ndarray:
-        return cosine * theirs[2] + np.sqrt(1 - cosine**2) * aside
-
-    blocks = [(["far", "near"], np.stack([at(0.979), at(0.981)])), (["same"], theirs[1:2])]
+    blocks = [
+        (["far", "near"], np.stack([c * theirs[2] + np.sqrt(1 - c**2) * aside for c in (0.979, 0.981)])),
+        (["same"], theirs[1:2]),
+    ]
     found = list(near_captions(blocks, theirs))
     assert [(id_, row) for id_, row, _ in found] == [("near", 2), ("same", 1)]
     assert [round(cosine, 3) for _, _, cosine in found] == [0.981, 1.0]
-    assert list(near_captions(blocks, theirs[:0])) == []
 
 
-def test_near_captions_of_one_pool_are_replaced_and_those_of_others_stay(
-    open_world: Open,
-) -> None:
+def test_a_near_caption_is_told_with_its_pairs_and_goes_with_its_item(open_world: Open) -> None:
     workspace = open_world()
-    items = [BenchmarkItem("benchmark.csv", "1", "x", None)]
-    one = np.eye(4, dtype=np.float32)[:1]
-    for pool, ids in (("small", ["a"]), ("large", ["b"]), ("small", ["c"])):
-        note_near_captions(workspace, pool, [(ids, one)], items, one)
-    assert leaked_pairs(workspace, ["near caption"]) == [
-        Leak("large", "b", "near caption", "benchmark.csv", "1", 1.0),
-        Leak("small", "c", "near caption", "benchmark.csv", "1", 1.0),
-    ]
     build_manifest(workspace)
-    assert len(leaked_pairs(workspace, ["near caption"])) == 2, "the manifest leaves them alone"
+    items = [BenchmarkItem("benchmark.csv", "1", "x", None), BenchmarkItem("benchmark.csv", "2", "y", None)]
+    basis = np.eye(4, dtype=np.float32)
+    blocks = [(["a cat sits", "a bird"], basis[[0, 3]])]
+    assert note_near_captions(workspace, "small", blocks, items, basis[:2])
+    assert not note_near_captions(workspace, "small", blocks, items, basis[:2])
+    leak = Leak("small", "b.mp4", "near caption", "benchmark.csv", "1", 1.0)
+    assert near_pairs(workspace) == [leak]
+    build_manifest(workspace)
+    assert near_pairs(workspace) == [leak], "the manifest leaves them alone"
+    assert not note_near_captions(workspace, "small", [(["a bird"], basis[3:])], items, basis[:2])
+    assert near_pairs(workspace) == [leak], "one that is refused is not among those that are looked at"
+    assert note_near_captions(workspace, "small", [(["a bird"], basis[3:])], items[1:], basis[1:2])
+    assert near_pairs(workspace) == []
 
 
 def test_items_of_a_benchmark_have_the_hash_of_their_video_where_there_is_one(

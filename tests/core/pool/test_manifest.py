@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool import manifest, source_files
+from onaspr_core.pool import choice, manifest, source_files
 from onaspr_core.pool.manifest import build_manifest, clip_key, listed_pairs, pool_pairs, pool_rank
 from onaspr_core.pool.manifest_table import withdrawn_pairs
 from onaspr_core.pool.media import Media
@@ -149,11 +149,10 @@ def test_a_second_run_scans_no_source_that_is_as_it_was(
     first = build_manifest(workspace)
     pairs = listed_pairs(workspace, "small")
     scans: list[str] = []
-    choose = manifest.choose
 
     def counted(*values: Any) -> Any:
         scans.append(values[-1])
-        return choose(*values)
+        return choice.choose(*values)
 
     monkeypatch.setattr(manifest, "choose", counted)
     second = build_manifest(workspace)
