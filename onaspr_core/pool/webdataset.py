@@ -69,7 +69,8 @@ def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
     if not whole:
         raise UserError(f"{path}: none of the {len(tars)} tars has a whole Parquet file beside it")
     table = open_table(connection, list(whole.values()))
-    failed = "'its download failed: ' || coalesce(nullif(error_message, ''), status)"
+    # Where no download failed, the column of messages has no type.
+    failed = "'its download failed: ' || coalesce(nullif(cast(error_message as varchar), ''), status)"
     known = {"status", "error_message"} <= table.columns.keys()
     return Shards(
         relation=f"(select *, {of_file(list(whole))} as tar, "
