@@ -22,19 +22,18 @@ CLIP_VERSION = 2
 
 _JUDGED = """
 create temp table looked as select
-    *,
+    pool, id, rank, caption, sha256, start, stop, refuse_captions, refuse_videos, refuse_benchmark,
     case when problem is not null then 'refused' when sha256 is null then 'missing' else 'present' end
-        as found,
-    case when problem is not null then problem
-        when sha256 is null then 'there is no file ' || path || if(member = '', '', '!' || member) end as why
+        as found
 from chosen join rules using (pool);
 
 create temp table found_leaks as
-    select l.pool, l.id, 'caption' as kind, min(b.benchmark) as benchmark, min(b.id) as item
+    select l.pool, l.id, 'caption' as kind, min(b.benchmark) as benchmark,
+        arg_min(b.id, [b.benchmark, b.id]) as item
     from looked l join benchmark b on b.pool = l.pool and lower(squash(b.caption)) = lower(l.caption)
     where found = 'present' group by l.pool, l.id
     union all
-    select l.pool, l.id, 'video', min(b.benchmark), min(b.id)
+    select l.pool, l.id, 'video', min(b.benchmark), arg_min(b.id, [b.benchmark, b.id])
     from looked l join benchmark b on b.pool = l.pool and b.sha256 = l.sha256
     where found = 'present' group by l.pool, l.id;
 
@@ -42,7 +41,8 @@ create temp table by_video as select
     *, found = 'present' and not (refuse_benchmark and item is not null) as fit,
     first_value(id) over (partition by pool, sha256, start, stop, fit order by rank, id) as first_video
 from looked left join (
-    select pool, id, min(benchmark) as benchmark, min(item) as item from found_leaks group by pool, id
+    select pool, id, min(benchmark) as benchmark, arg_min(item, [benchmark, item]) as item
+    from found_leaks group by pool, id
 ) using (pool, id);
 
 create temp table by_caption as select
@@ -51,7 +51,7 @@ create temp table by_caption as select
 from by_video;
 
 create temp table judged as select
-    *,
+    pool, id, sha256, start, stop, found,
     case
         when found <> 'present' then found
         when not fit then 'benchmark'
@@ -59,7 +59,6 @@ create temp table judged as select
         when refuse_captions and first_caption <> id then 'equal caption'
         else 'present' end as status,
     case
-        when found <> 'present' then why
         when not fit then 'item ' || item || ' of the benchmark ' || benchmark || ' has its caption or video'
         when not single then 'its video is that of pair ' || first_video
         when refuse_captions and first_caption <> id then 'its caption is that of pair ' || first_caption
@@ -69,13 +68,18 @@ from by_caption;
 
 _LISTED = """
 create temp table listed as select
-    pool, id as pair_id, rank, caption, path, member, start, stop, licence,
-    coalesce(sha256, '') as source_sha256, clip_key, status, reason, extra,
+    pool, id as pair_id, rank, caption, path, member, chosen.start, chosen.stop, licence,
+    coalesce(chosen.sha256, '') as source_sha256, clip_key, status,
+    case found
+        when 'refused' then problem
+        when 'missing' then 'there is no file ' || path || if(member = '', '', '!' || member)
+        else reason end as reason,
+    extra,
     left(sha256(concat_ws(chr(10), 'pair', pool, id, rank, caption, coalesce(clip_key, ''), status)), 40)
         as key
-from judged left join clip_keys c
-    on status = 'present' and c.of_pool = pool and c.of_sha256 = sha256
-    and c.of_start is not distinct from start and c.of_stop is not distinct from stop
+from chosen join judged using (pool, id) left join clip_keys c
+    on status = 'present' and c.of_pool = pool and c.of_sha256 = chosen.sha256
+    and c.of_start is not distinct from chosen.start and c.of_stop is not distinct from chosen.stop
 """
 
 

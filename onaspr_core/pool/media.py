@@ -7,6 +7,7 @@ which media a pool has (`sources`), and decoding (`onaspr_core.decoding`).
 
 import io
 import json
+import os
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
@@ -85,7 +85,7 @@ def file_stamp(path: str) -> str:
         OSError: when there is no such file, or it cannot be reached.
     """
     if "://" not in path:
-        stat = Path(path).stat()
+        stat = os.stat(path)  # noqa: PTH116 (a Path for each of 100K files takes twice the time)
         return f"{stat.st_size} {stat.st_mtime_ns}"
     try:
         filesystem, inside = _inside(path)
