@@ -121,8 +121,8 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
     A look is taken four times a minute, so nothing below a folder of videos is looked at: what changes there
     is found when the manifest is made, which the nightly schedule asks for.
     """
+    from onaspr_core.pool.listed_files import stamp
     from onaspr_core.pool.source_forms import source_files
-    from onaspr_core.pool.source_lists import stamp
     from onaspr_core.pool.sources import source_of
 
     path = Path(resolve(pool.path, s.base))

@@ -18,9 +18,8 @@ import pyarrow as pa
 from onaspr_core.errors import UserError
 from onaspr_core.pool.filters import compile_filter
 from onaspr_core.pool.listings import Listing
-from onaspr_core.pool.scan import literal, run_tracked
+from onaspr_core.pool.scan import VIEW, literal, run_tracked
 from onaspr_core.pool.settings import Condition
-from onaspr_core.pool.tables import VIEW
 from onaspr_core.pool.text_tables import RefusedRow, mend_table, refused_rows
 
 CHOSEN = ("id", "caption", "path", "member", "start", "stop", "licence", "extra", "problem", "rank")

@@ -5,8 +5,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.scan import file_system
-from onaspr_core.pool.source_lists import files_below
+from onaspr_core.pool.listed_files import file_system, files_below
 
 MEDIA_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 LONGEST_TEXT = 2**20

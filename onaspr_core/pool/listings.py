@@ -1,6 +1,6 @@
 """A listing: the captioned videos of a source under canonical columns, whatever form it was published in.
 
-What does not belong here: the forms (`source_forms`), files (`source_tables`), and which rows a pool takes
+What does not belong here: the forms (`source_forms`), files (`tables`), and which rows a pool takes
 (`choice`).
 """
 
@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.scan import identifier, literal
+from onaspr_core.pool.scan import VIEW, Table, identifier, literal
 from onaspr_core.pool.settings import ColumnSettings, Form
-from onaspr_core.pool.tables import VIEW, Table
 
 NO_TEXT, NO_TIME = "cast(null as varchar)", "cast(null as double)"
 

@@ -22,6 +22,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.choice import CHOSEN, Wish, choose
 from onaspr_core.pool.choice import pool_rank as pool_rank
 from onaspr_core.pool.leakage import BenchmarkItem, benchmark_items, leak_table, note_leaks
+from onaspr_core.pool.listed_files import stamp
 from onaspr_core.pool.manifest_rows import clip_key as clip_key
 from onaspr_core.pool.manifest_rows import derive
 from onaspr_core.pool.manifest_table import (
@@ -36,7 +37,6 @@ from onaspr_core.pool.media import Media
 from onaspr_core.pool.scan import open_scan
 from onaspr_core.pool.source_files import hash_media
 from onaspr_core.pool.source_forms import open_listing, source_files
-from onaspr_core.pool.source_lists import stamp
 from onaspr_core.pool.sources import source_of
 from onaspr_core.pool.withdrawal import pairs_named_by, takedown_names
 from onaspr_core.workspace import Workspace

@@ -1,4 +1,4 @@
-"""DuckDB as it reads sources: in memory, bounded, on any file system, with progress.
+"""DuckDB as it reads sources: in memory, bounded, with progress; a table of files is a view.
 
 What does not belong here: the forms of sources (`source_forms`), and the catalog (`onaspr_core.catalog`).
 """
@@ -9,11 +9,11 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import fsspec
 
 from onaspr_core.catalog import CONFIG
 from onaspr_core.errors import UserError
@@ -21,6 +21,9 @@ from onaspr_core.progress import track
 
 MEMORY = "1GB"
 """What DuckDB may hold; more goes to a temporary folder."""
+
+VIEW = "source_table"
+"""The name of a table's view; a connection holds one table."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _PROFILED = '{"OPERATOR_TYPE": "true", "OPERATOR_CARDINALITY": "true"}'
@@ -44,6 +47,27 @@ create macro iso_seconds(x) as case
 create macro as_number(x) as coalesce(try_cast(x as double), iso_seconds(cast(x as varchar)));
 """
 """`squash` makes white space single, `seconds` reads `1:02:03.5`, `as_number` also ISO 8601 durations."""
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """How a view reads lines of text: the name of the view, and the options of DuckDB's CSV reader."""
+
+    view: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The view `VIEW` over files: columns and their SQL types, the files, and about how many rows they hold.
+
+    `reader` is None for files that are no text: no line of theirs can be refused.
+    """
+
+    columns: Mapping[str, str]
+    files: Sequence[str]
+    rows: float
+    reader: TextReader | None = field(default=None)
 
 
 @contextmanager
@@ -97,26 +121,25 @@ def literal(value: Any) -> str:
     raise TypeError(type(value))
 
 
-def file_system(path: str) -> tuple[Any, str]:
-    """Return fsspec's file system of a path or URL, and the path on it.
+def make_view(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    function: str,
+    files: Sequence[str],
+    options: Mapping[str, Any],
+    columns: str = "*",
+) -> None:
+    """Make a view of what a table function of DuckDB's reads from files.
 
     Raises:
-        UserError: when the URL's protocol is unknown, or its package is not installed.
+        UserError: when they cannot be read.
     """
+    told = "".join(f", {option} = {literal(value)}" for option, value in options.items())
+    query = f"create or replace view {name} as select {columns} from {function}({literal(list(files))}{told})"
     try:
-        filesystem, inside = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as problem:
-        raise UserError(f"{path} cannot be opened: {problem}") from problem
-    return filesystem, inside
-
-
-def open_for_duckdb(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """Let a connection read URLs like this one through fsspec; local paths it reads by itself."""
-    if "://" in path:
-        filesystem, _ = file_system(path)
-        protocol = path.partition("://")[0]
-        if not connection.filesystem_is_registered(protocol):
-            connection.register_filesystem(filesystem)
+        connection.execute(query)
+    except duckdb.Error as problem:
+        raise UserError(f"{files[0]}: the pool's table cannot be read: {problem}") from problem
 
 
 def run_tracked(

@@ -1,7 +1,7 @@
 """The forms that captioned videos are published in: what each calls its columns, and where its videos lie.
 
 A form is a small function from a source to a `Listing`. Nothing is scanned here. What does not belong here:
-files and their kinds (`source_tables`), tars (`webdataset`), and which rows a pool takes (`choice`).
+files and their kinds (`tables`), tars (`webdataset`), and which rows a pool takes (`choice`).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +12,11 @@ import duckdb
 
 from onaspr_core.pool.folders import captioned_files
 from onaspr_core.pool.karpathy import karpathy_captions
+from onaspr_core.pool.listed_files import is_folder, kind_of, listed_files
 from onaspr_core.pool.listings import Canonical, Listing, Parts, Source
-from onaspr_core.pool.scan import identifier, literal, open_for_duckdb
+from onaspr_core.pool.scan import VIEW, Table, identifier, literal
 from onaspr_core.pool.settings import Form
-from onaspr_core.pool.source_lists import is_folder, kind_of, listed_files
-from onaspr_core.pool.source_tables import KINDS, ROW, of_file, open_table
-from onaspr_core.pool.tables import VIEW, Table
+from onaspr_core.pool.tables import KINDS, ROW, of_file, open_for_duckdb, open_table
 from onaspr_core.pool.text_tables import csv_table
 from onaspr_core.pool.webdataset import open_shards, shard_files
 

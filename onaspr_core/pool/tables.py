@@ -1,96 +1,72 @@
-"""A table of a source as a DuckDB view, and pieces of text files to guess its size from.
+"""Files of a table, whatever they are written in, as one DuckDB view: CSV, TSV, JSON lines, Parquet.
 
-What does not belong here: the kinds of files that a view is made over (`text_tables`, `source_tables`).
+What does not belong here: what columns mean (`source_forms`).
 """
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import duckdb
-import fsspec
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.scan import file_system, literal
-from onaspr_core.pool.source_lists import COMPRESSED
+from onaspr_core.pool.listed_files import file_system, kind_of
+from onaspr_core.pool.scan import VIEW, Table, literal, make_view
+from onaspr_core.pool.text_tables import csv_table, estimate_rows, json_lines_table
 
-VIEW = "source_table"
-"""The name of a table's view; a connection holds one table."""
-
-SAMPLED = 256 * 1024
-PACKED = 4
-"""About how many bytes of text one byte of a compressed file unpacks to."""
+KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
+FILE, ROW = "source_file", "source_row"
+"""Columns that a Parquet view has beside those of its files: which file, and which of its rows, from 0."""
 
 
-@dataclass(frozen=True)
-class TextReader:
-    """How a view reads lines of text: the name of the view, and the options of DuckDB's CSV reader."""
-
-    view: str
-    options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The view `VIEW` over files: columns and their SQL types, the files, and about how many rows they hold.
-
-    `reader` is None for files that are no text: no line of theirs can be refused.
-    """
-
-    columns: Mapping[str, str]
-    files: Sequence[str]
-    rows: float
-    reader: TextReader | None = field(default=None)
-
-
-def make_view(
+def open_table(
     connection: duckdb.DuckDBPyConnection,
-    name: str,
-    function: str,
     files: Sequence[str],
-    options: Mapping[str, Any],
-    columns: str = "*",
-) -> None:
-    """Make a view of what a table function of DuckDB's reads from files.
+    rows_in: Callable[[str], int] = lambda text: text.count("\n"),
+) -> Table:
+    """Make the view over files of one kind.
+
+    Args:
+        connection: One of `open_scan`; it can hold one table.
+        files: At least one; all of the same kind and with the same columns.
+        rows_in: Counts the rows in a piece of a text file, to estimate how many there are.
 
     Raises:
-        UserError: when they cannot be read.
+        UserError: when the files differ, cannot be read, or are of a kind that is not known.
     """
-    told = "".join(f", {option} = {literal(value)}" for option, value in options.items())
-    query = f"create or replace view {name} as select {columns} from {function}({literal(list(files))}{told})"
-    try:
-        connection.execute(query)
-    except duckdb.Error as problem:
-        raise UserError(f"{files[0]}: the pool's table cannot be read: {problem}") from problem
+    kinds = {kind_of(path) for path in files}
+    if len(kinds) > 1 or not kinds <= {*KINDS, ".json"}:
+        raise UserError(
+            f"{files[0]} and {len(files) - 1} more: found {', '.join(sorted(kinds))}; "
+            f"expected files of one kind, of {', '.join(KINDS)}"
+        )
+    open_for_duckdb(connection, files[0])
+    (kind,) = kinds
+    if kind == ".parquet":
+        return _parquet(connection, files)
+    rows = estimate_rows(files, rows_in)
+    if kind in (".jsonl", ".json"):
+        return json_lines_table(connection, files, rows)
+    return csv_table(connection, files, "\t" if kind == ".tsv" else ",", rows)
 
 
-def estimate_rows(files: Sequence[str], rows_in: Callable[[str], int]) -> float:
-    """About how many rows text files hold, from pieces of the first, the middle and the last of them."""
-    total = read = rows = 0
-    compressed = any(path.lower().endswith(COMPRESSED) for path in files)
-    for path in files:
-        filesystem, inside = file_system(path)
-        total += filesystem.size(inside) or 0
-    for path in dict.fromkeys([files[0], files[len(files) // 2], files[-1]]):
-        for part in (0.0,) if compressed else (0.0, 0.5):
-            text = sample(path, part)
-            read, rows = read + len(text.encode()), rows + rows_in(text)
-    unpacked = total * PACKED if compressed else total
-    return unpacked * rows / read if read else 0.0
+def open_for_duckdb(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """Let a connection read URLs like this one through fsspec; local paths it reads by itself."""
+    if "://" in path:
+        filesystem, _ = file_system(path)
+        protocol = path.partition("://")[0]
+        if not connection.filesystem_is_registered(protocol):
+            connection.register_filesystem(filesystem)
 
 
-def sample(path: str, part: float = 0.0) -> str:
-    """Return a piece of a text file, from its start or from another part of it; nothing of it is checked.
+def of_file(values: Sequence[str | None]) -> str:
+    """The SQL, on a Parquet view, of the value that each of its files has, in the order of the files."""
+    return f"{literal(values)}[{FILE} + 1]"
 
-    Raises:
-        UserError: when the file cannot be read.
-    """
-    try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            if part:
-                file.seek(int(file.seek(0, io.SEEK_END) * part))
-            data: bytes = file.read(SAMPLED)
-    except OSError as problem:
-        raise UserError(f"{path}: the pool's table cannot be read: {problem}") from problem
-    return data.decode("utf-8" if part else "utf-8-sig", "replace")
+
+def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Table:
+    # The name that DuckDB gives a file may be another spelling of ours.
+    columns = f"*, cast(file_index as bigint) as {FILE}, file_row_number as {ROW}"
+    make_view(connection, VIEW, "read_parquet", files, {"union_by_name": True}, columns)
+    described = connection.execute(f"describe {VIEW}").fetchall()
+    kinds = {name: kind for name, kind, *_ in described if name not in (FILE, ROW)}
+    query = "select sum(num_rows) from parquet_file_metadata(?)"
+    return Table(kinds, files, connection.execute(query, [list(files)]).fetchall()[0][0] or 0)

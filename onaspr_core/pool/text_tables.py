@@ -7,7 +7,7 @@ not belong here: what columns mean (`source_forms`), and how a file is mended (`
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -17,11 +17,13 @@ import fsspec
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.csv_mending import mend_csv
-from onaspr_core.pool.scan import identifier, literal
-from onaspr_core.pool.source_lists import kind_of
-from onaspr_core.pool.tables import VIEW, Table, TextReader, make_view, sample
+from onaspr_core.pool.listed_files import COMPRESSED, file_system, kind_of
+from onaspr_core.pool.scan import VIEW, Table, TextReader, identifier, literal, make_view
 from onaspr_core.progress import logger
 
+SAMPLED = 256 * 1024
+PACKED = 4
+"""About how many bytes of text one byte of a compressed file unpacks to."""
 LINES_SAMPLED = 1000
 MOST_REFUSED = 100_000
 """Refused lines that are kept of one file. A file with more is of another form than was said."""
@@ -230,3 +232,34 @@ def _header(path: str, delimiter: str) -> tuple[str, ...]:
     except csv.Error as problem:
         raise UserError(f"{path}, line 1: not valid CSV: {problem}") from problem
     return tuple(name or f"column {number}" for number, name in enumerate(names))
+
+
+def estimate_rows(files: Sequence[str], rows_in: Callable[[str], int]) -> float:
+    """About how many rows text files hold, from pieces of the first, the middle and the last of them."""
+    total = read = rows = 0
+    compressed = any(path.lower().endswith(COMPRESSED) for path in files)
+    for path in files:
+        filesystem, inside = file_system(path)
+        total += filesystem.size(inside) or 0
+    for path in dict.fromkeys([files[0], files[len(files) // 2], files[-1]]):
+        for part in (0.0,) if compressed else (0.0, 0.5):
+            text = sample(path, part)
+            read, rows = read + len(text.encode()), rows + rows_in(text)
+    unpacked = total * PACKED if compressed else total
+    return unpacked * rows / read if read else 0.0
+
+
+def sample(path: str, part: float = 0.0) -> str:
+    """Return a piece of a text file, from its start or from another part of it; nothing of it is checked.
+
+    Raises:
+        UserError: when the file cannot be read.
+    """
+    try:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            if part:
+                file.seek(int(file.seek(0, io.SEEK_END) * part))
+            data: bytes = file.read(SAMPLED)
+    except OSError as problem:
+        raise UserError(f"{path}: the pool's table cannot be read: {problem}") from problem
+    return data.decode("utf-8" if part else "utf-8-sig", "replace")

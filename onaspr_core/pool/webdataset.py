@@ -17,10 +17,9 @@ import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.scan import file_system
-from onaspr_core.pool.source_lists import listed_files
-from onaspr_core.pool.source_tables import of_file, open_table
-from onaspr_core.pool.tables import VIEW, Table
+from onaspr_core.pool.listed_files import file_system, listed_files
+from onaspr_core.pool.scan import VIEW, Table
+from onaspr_core.pool.tables import of_file, open_table
 from onaspr_core.pool.text_tables import json_values
 from onaspr_core.progress import logger, track
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool import choice, tables, text_tables
+from onaspr_core.pool import choice, scan, text_tables
 from onaspr_core.pool.choice import Choice, Wish, choose, pool_rank
 from onaspr_core.pool.scan import open_scan
 from onaspr_core.pool.settings import PoolSettings
@@ -79,7 +79,7 @@ def test_of_equal_ids_the_first_of_the_file_wins_though_many_threads_read_it(
 ) -> None:
     lines = [f"{number % 1000}.mp4,caption {number} {'x' * 60}" for number in range(60_000)]
     write_table(tmp_path, lines)
-    make_view = tables.make_view
+    make_view = scan.make_view
 
     def in_small_pieces(connection: Any, name: str, function: str, files: Any, options: Any) -> None:
         connection.execute("set threads = 8")

@@ -1,6 +1,6 @@
 """The files that a source's `path` names: one, those of a folder, or those of a pattern, here or at a URL.
 
-What does not belong here: what is in them (`source_tables`, `source_forms`).
+What does not belong here: what is in them (`tables`, `source_forms`).
 """
 
 import hashlib
@@ -12,11 +12,23 @@ from typing import Any
 import fsspec
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.scan import file_system
 
 COMPRESSED = (".gz", ".zst")
 WRITTEN = ("mtime", "ETag", "LastModified", "last_modified", "updated", "created")
 """What file systems call the time or the content of a file's last change."""
+
+
+def file_system(path: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a path or URL, and the path on it.
+
+    Raises:
+        UserError: when the URL's protocol is unknown, or its package is not installed.
+    """
+    try:
+        filesystem, inside = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as problem:
+        raise UserError(f"{path} cannot be opened: {problem}") from problem
+    return filesystem, inside
 
 
 def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
