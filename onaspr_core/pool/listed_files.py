@@ -12,10 +12,9 @@ from typing import Any
 import fsspec
 
 from onaspr_core.errors import UserError
+from onaspr_core.pool.media import file_stamp
 
 COMPRESSED = (".gz", ".zst")
-WRITTEN = ("mtime", "ETag", "LastModified", "last_modified", "updated", "created")
-"""What file systems call the time or the content of a file's last change."""
 
 
 def file_system(path: str) -> tuple[Any, str]:
@@ -84,15 +83,14 @@ def exists(path: str) -> bool:
 
 
 def stamp(files: Sequence[str]) -> str | None:
-    """Return a hash of the names, sizes and times of files; None where a file system tells no times."""
-    seen: list[Any] = []
-    for path in files:
-        filesystem, inside = file_system(path)
-        info = filesystem.info(inside)
-        written = [str(info[name]) for name in WRITTEN if info.get(name) is not None]
-        if not written:
-            return None
-        seen.append([path, info.get("size"), written])
+    """Return a hash of the names and states of files; None where a file system tells nothing but sizes.
+
+    Raises:
+        OSError: when one of them is gone.
+    """
+    seen = [[path, file_stamp(path)] for path in files]
+    if any("://" in path and json.loads(told).keys() <= {"size"} for path, told in seen):
+        return None
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import file_system, listed_files
+from onaspr_core.pool.listed_files import exists, file_system, listed_files
 from onaspr_core.pool.scan import VIEW, Table
 from onaspr_core.pool.tables import of_file, open_table
 from onaspr_core.pool.text_tables import json_values
@@ -91,12 +91,7 @@ def _told_unfinished(tars: list[str]) -> list[str]:
 
 
 def _present(files: Any) -> set[str]:
-    found = set()
-    for file in files:
-        filesystem, inside = file_system(file)
-        if filesystem.exists(inside):
-            found.add(file)
-    return found
+    return {file for file in files if exists(file)}
 
 
 def _is_parquet(file: str) -> bool:
