@@ -18,7 +18,7 @@ import pyarrow as pa
 from onaspr_core.errors import UserError
 from onaspr_core.pool.filters import compile_filter
 from onaspr_core.pool.listings import Listing
-from onaspr_core.pool.scan import VIEW, literal, run_tracked
+from onaspr_core.pool.scan import VIEW, run_tracked
 from onaspr_core.pool.settings import Condition
 from onaspr_core.pool.text_tables import RefusedRow, mend_table, refused_rows
 
@@ -204,7 +204,7 @@ def _chosen_sql(wish: Wish) -> str:
 
 def _columns(caption_limit: int) -> str:
     """The SQL of the columns of `CHOSEN`, with what cannot be used told."""
-    limit = literal(caption_limit)
+    limit = int(caption_limit)
     return f"""
         id, squash(caption) as caption, coalesce(path, '') as path, coalesce(member, '') as member,
         start, stop, licence, extra,
@@ -212,9 +212,7 @@ def _columns(caption_limit: int) -> str:
             when problem is not null then problem
             when contains(id || caption || coalesce(path, ''), chr(0)) then 'the row holds a NUL byte'
             when squash(caption) = '' then 'the caption is empty'
-            when length(squash(caption)) > {limit} then
-                printf('the caption has %d characters; at most %d are taken',
-                       length(squash(caption)), {limit})
+            when length(squash(caption)) > {limit} then 'the caption is longer than {limit} characters'
             when coalesce(path, '') = '' then 'the row names no file'
             when regexp_matches(path, '(^|/)\\.\\.(/|$)') then
                 'the path ' || path || ' leads out of the folder of videos'

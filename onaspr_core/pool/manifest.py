@@ -8,6 +8,7 @@ What does not belong here: reading sources (`choice`), judging rows (`manifest_r
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,9 @@ def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str
 
 
 def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
-    """Return id and reason of the pairs of a pool that have no clip, by rank.
+    """Return id and reason of the pairs of a pool that have no clip against its will, by rank.
+
+    What the pool's own rules leave out, such as equal captions, is not among them.
 
     Raises:
         UserError: when the manifest or the clips have not been materialized.
@@ -138,14 +141,19 @@ def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
     rows = workspace.catalog.rows(
         "select pair_id, manifest.status, manifest.reason, clips.reason "
         "from manifest left join clips on clips.key = clip_key "
-        "where pool = ? and clips.status is distinct from 'ready' order by rank, pair_id",
+        "where pool = ? and manifest.status in ('present', 'refused', 'missing') "
+        "and clips.status is distinct from 'ready' order by rank, pair_id",
         [pool],
     )
     if rows is None:
         raise _not_made(pool)
-    # The manifest's own words for a missing file name its path, and reasons are there to be counted.
+    # The manifest's own words name paths and lines, and reasons are there to be counted.
     known = {"missing": "there is no such file", "present": "no clip was cut: pool_clips says why"}
-    return [(id_, cut or known.get(status) or refused) for id_, status, refused, cut in rows]
+    counted = re.compile(r"^line \d+ of \S+( table)?")
+    return [
+        (id_, cut or known.get(status) or counted.sub("a line of the table", refused))
+        for id_, status, refused, cut in rows
+    ]
 
 
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:

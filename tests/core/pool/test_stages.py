@@ -15,7 +15,7 @@ from onaspr_core.artifacts import content_key
 from onaspr_core.pool import clips
 from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
-from onaspr_core.pool.manifest import build_manifest, pairs_named, pool_pairs
+from onaspr_core.pool.manifest import build_manifest, pairs_named, pool_pairs, unusable_pairs
 from onaspr_core.pool.shards import list_shards
 from onaspr_core.settings import ClipSettings, PoolSettings, Settings
 from onaspr_core.workspace import Workspace
@@ -209,3 +209,19 @@ def test_a_video_that_left_its_pool_before_it_was_withdrawn_goes_too(
     build_manifest(workspace)
     assert make_clips(workspace).facts["clips_dropped"] == 1
     assert [pair.id for pair in pool_pairs(workspace, "pool")] == [first.id]
+
+
+def test_what_the_rules_leave_out_is_not_unusable_and_reasons_can_be_counted(
+    tmp_path: Path, write_video: Write
+) -> None:
+    write_video("a.mp4", seed=1), write_video("b.mp4", seed=2)
+    (tmp_path / "t.csv").write_text("file,caption\na.mp4,same\nb.mp4,same\nc.mp4\nd.mp4\ne.mp4,gone\n")
+    workspace = open_pool(tmp_path, format="folder", path="t.csv", videos="videos", equal_captions="refuse")
+    build_manifest(workspace)
+    make_clips(workspace)
+    short = "a line of the table has fewer columns than its header"
+    assert dict(unusable_pairs(workspace, "pool")) == {
+        "c.mp4": short,
+        "d.mp4": short,
+        "e.mp4": "there is no such file",
+    }
