@@ -7,6 +7,7 @@ from onaspr_assets.metadata import materialize_experiment
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import neighbours
+from onaspr_core import code_versions
 
 
 @asset(
@@ -15,6 +16,7 @@ from onaspr_assets.retrieval import neighbours
     deps=[neighbours, param("inversion"), param("backbone")],
     by_experiment=True,
     gpu=True,
+    code_version=code_versions.INVERTED_LATENT,
 )
 def inverted_latents(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """The noise of each neighbour's clip: DDIM inversion with the empty prompt (Eq 2).

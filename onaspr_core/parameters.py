@@ -77,7 +77,8 @@ def contents(settings: Settings) -> dict[str, Content]:
     """Return what every setting is made of, under `name` or `name|experiment`.
 
     Raises:
-        UserError: when a package that a path names is not installed.
+        UserError: when a package that a path names is not installed, or a folder that it names holds no
+            model.
         OSError: when a file goes away while it is read.
     """
     found = {name: content(settings) for name, (_, content) in SHARED.items()}

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, row_outcome
 from onaspr_core.errors import UserError
@@ -25,9 +26,6 @@ from onaspr_core.pool.source_files import hash_media
 from onaspr_core.pool.sources import SourceRow, read_source
 from onaspr_core.settings import ClipSettings, PoolSettings
 from onaspr_core.workspace import Workspace
-
-CLIP_VERSION = 2
-"""Part of every clip's key; raised when the same file and settings would give another clip."""
 
 _PAIRS = """create table if not exists manifest (
     pool text, pair_id text, rank bigint, caption text, source text, source_sha256 text, clip_key text,
@@ -71,7 +69,7 @@ def clip_key(source_sha256: str, clip: ClipSettings, media: Media) -> str:
     """Return the content key of the clip that these settings cut from the span of a file with these bytes."""
     return content_key(
         "clip",
-        version=CLIP_VERSION,
+        version=code_versions.CLIP,
         source=source_sha256,
         start=media.start,
         stop=media.stop,

@@ -103,6 +103,8 @@ def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: 
     used = (record["inverted_key"] is not None, record["rewritten_steps"] > 0)
     first = [record.get(part) for part in ("experiment", "variant", "prompt_id")]
     made_as = "/".join(map(str, first)) if None not in first else None
+    if made_as and record.get("trial"):
+        made_as += f", a trial with {record['trial']}"
     if found.item is not None and made_as not in (None, what):
         notes.append(f"It was first made as {made_as}, and its record is of that.")
     return {
