@@ -22,8 +22,8 @@ def inverted_latents(context: dg.AssetExecutionContext, workspace: WorkspaceReso
     """The noise of each neighbour's clip: DDIM inversion with the empty prompt (Eq 2).
 
     Changes when a prompt gets another neighbour, or the backbone, the step count or the inversion changes;
-    with `inversion.scope = "pool"` also when the pool changes, which that setting's version then follows.
-    It does not depend on eta.
+    with `inversion.scope = "pool"` also when the pool's settings or its list change, which that setting's
+    version then follows. It does not depend on eta.
     """
     from onaspr_core.inversion import invert_clips
 

@@ -59,7 +59,7 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
         },
     ),
     "inversion": (
-        "How clips are inverted, and which: those of neighbours, or the whole pool as it is now.",
+        "How clips are inverted, and which: those of neighbours, or the whole pool as its list is now.",
         lambda s, e: {
             "steps": e.sampling.steps,
             "fixed_point_iterations": e.inversion.fixed_point_iterations,

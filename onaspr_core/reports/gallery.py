@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from onaspr_core import code_versions, generation
-from onaspr_core.artifacts import content_key
+from onaspr_core.artifacts import ADDED, content_key
 from onaspr_core.compute import Outcome
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.evaluation.metrics import RIGHT
@@ -225,7 +225,7 @@ def _page(workspace: Workspace, view: GalleryView, keys: Mapping[str, Mapping[st
 
 def _provenance(workspace: Workspace, key: str) -> Values:
     record = workspace.store.record(generation.KIND, key)
-    told = {name: value for name, value in record.items() if name not in ("suffix", "bytes", "sha256")}
+    told = {name: value for name, value in record.items() if name not in ADDED}
     return [("key", key), *((name.replace("_", " "), _told(value)) for name, value in told.items())]
 
 
