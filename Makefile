@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 EXPERIMENT ?= miniature
 ASSETS ?= *
 PORT ?= 3000
+WORKERS ?= 2
 
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export PYTHONWARNINGS := ignore
@@ -52,8 +53,8 @@ demo: install world $(DAGSTER_HOME)/dagster.yaml ## Materialize every asset of E
 ui: install world $(DAGSTER_HOME)/dagster.yaml ## Open Dagster on http://127.0.0.1:$(PORT).
 	$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
 
-test: install ## Run the whole suite.
-	$(BIN)/python -m pytest
+test: install ## Run the whole suite, in WORKERS processes.
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: install world ## Run the benchmarks; each prints a table with ratios.
 	@for script in benchmarks/[a-z]*.py; do echo; echo "== $$script"; $(BIN)/python $$script; done

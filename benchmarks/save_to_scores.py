@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from _settings import ROOT, replaced
+from _timing import print_table
 
-ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))
 
-from _timing import print_table  # noqa: E402
-
-from tests.dagster_dev import DagsterDev, dagster_dev  # noqa: E402
-from tests.project import Project, steps_of  # noqa: E402
+from tests.dagster_dev import DagsterDev, dagster_dev
+from tests.project import Project, steps_of
 
 CONCERNED = ("ona_videos", "ona_spr_videos", "scores")
 
@@ -81,11 +80,7 @@ def settings(prompts: int) -> str:
         (r"^prompt_limit = \d+$", f"prompt_limit = {prompts}"),
         (r"^eta = .*$", "eta = 0.5"),
     ):
-        text, found = re.subn(line, other, text, flags=re.MULTILINE)
-        if found != 1:
-            raise SystemExit(
-                f"settings.toml: {found} lines match {line}; this benchmark replaces exactly one"
-            )
+        text = replaced(text, line, other)
     return re.sub(r'"(data|examples)/', rf'"{ROOT}/\1/', text)
 
 

@@ -6,14 +6,13 @@ experiment, twice, and the same for a project with one empty asset. Needs the wo
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from _settings import ROOT, replaced
 
 EMPTY_PROJECT = """
 import dagster as dg
@@ -48,14 +47,6 @@ def seconds(definitions: Path, environment: dict[str, str]) -> float:
         if finished.returncode:
             raise SystemExit(finished.stdout[-2000:] + finished.stderr[-2000:])
     return time.monotonic() - started
-
-
-def replaced(text: str, line: str, other: str) -> str:
-    """Replace the one line of the settings that matches; end where there is none or more than one."""
-    text, found = re.subn(line, other, text, flags=re.MULTILINE)
-    if found != 1:
-        raise SystemExit(f"settings.toml: {found} lines match {line}; this benchmark replaces exactly one")
-    return text
 
 
 def main() -> None:

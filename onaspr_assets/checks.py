@@ -59,9 +59,10 @@ def _check(
             try:
                 opened = workspace.open()
                 given = [opened.settings.experiment(context.partition_key)] if by_experiment else []
-                return result_of(look(opened, *given), blocking)
+                found = look(opened, *given)
             except UserError as problem:
-                return dg.AssetCheckResult(passed=False, description=str(problem))
+                found = Finding(passed=False, summary=str(problem))
+            return result_of(found, blocking)
 
         with warnings.catch_warnings():
             # Dagster calls partitions of checks a preview; without them one experiment would block all.

@@ -10,6 +10,7 @@ from onaspr_assets.metadata import materialize_experiment
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import prompts
+from onaspr_core import code_versions
 
 LONGEST_UNSCORED = timedelta(days=8)
 """The weekly evaluation, and a day to notice that it did not happen."""
@@ -32,6 +33,7 @@ def benchmark_videos(context: dg.AssetExecutionContext, workspace: WorkspaceReso
     deps=[benchmark_videos, param("evaluation"), param("backbone")],
     by_experiment=True,
     gpu=True,
+    code_version=code_versions.FEATURES,
 )
 def reference_features(
     context: dg.AssetExecutionContext, workspace: WorkspaceResource
@@ -52,6 +54,7 @@ def reference_features(
     by_experiment=True,
     gpu=True,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=LONGEST_UNSCORED),
+    code_version=code_versions.SCORES,
 )
 def scores(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """FID, CLIP-FID, CLIPSIM, FVD and IS of the four variants, with n and the difference to the baseline.

@@ -13,6 +13,7 @@ from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import neighbours, prompts
 from onaspr_assets.rewriting import rewritten_prompts
+from onaspr_core import code_versions
 from onaspr_core.variants import VARIANTS
 
 ALWAYS = (prompts, param("sampling"), param("backbone"))
@@ -50,6 +51,7 @@ def video_asset(variant: str) -> dg.AssetsDefinition:
         by_experiment=True,
         gpu=True,
         output_required=False,
+        code_version=code_versions.VIDEO,
     )
     def videos(
         context: dg.AssetExecutionContext, workspace: WorkspaceResource, config: TrialConfig

@@ -18,6 +18,7 @@ def asset(
     deps: Iterable[Any],
     by_experiment: bool = False,
     gpu: bool = False,
+    code_version: int | None = None,
     **overrides: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare an asset as this project does: grouped, owned, of some kinds, perhaps one per experiment.
@@ -28,6 +29,7 @@ def asset(
         deps: Assets and settings whose change may change it.
         by_experiment: Whether it exists once per experiment.
         gpu: Whether its step waits for a slot of the `gpu` pool.
+        code_version: That of the code whose items it makes (`onaspr_core.code_versions`).
         overrides: Anything else that `dagster.asset` takes.
     """
     decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
@@ -37,6 +39,7 @@ def asset(
         deps=list(deps),
         partitions_def=experiments if by_experiment else None,
         pool=GPU_POOL if gpu else None,
+        code_version=None if code_version is None else str(code_version),
         **overrides,
     )
     return decorate

@@ -7,10 +7,11 @@ from typing import Any
 import dagster as dg
 
 from onaspr_assets.errors import told_to_people
-from onaspr_assets.reasons import MADE_FROM, Versions, dependencies, listing, sentence
+from onaspr_assets.reasons import MADE_FROM, TO_RETRY, Versions, listing, recipe_of, sentence
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_core.compute import Outcome
 from onaspr_core.markdown import table
+from onaspr_core.parameters import contents
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -23,7 +24,7 @@ def materialize(
     stage: Callable[[Workspace], Outcome],
 ) -> dg.MaterializeResult:
     """Run a stage that serves every experiment, such as the pool."""
-    why = _why(context)
+    why = _why(context, resource)
     outcome = _run(context, resource, stage)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(outcome.version), metadata={**metadata_of(outcome), **why}
@@ -58,16 +59,17 @@ def _for_experiment(
     return lambda w: stage(w, w.settings.experiment(context.partition_key))
 
 
-def _why(context: dg.AssetExecutionContext) -> dict[str, Any]:
+def _why(context: dg.AssetExecutionContext, resource: WorkspaceResource) -> dict[str, Any]:
     """Say what moved and what the asset is made from, before the stage runs: later it may be other things."""
-    deps = dependencies(context.job_def.asset_layer.asset_graph, context.asset_key)
+    recipe = recipe_of(context.job_def.asset_layer.asset_graph, context.asset_key)
     partition = context.partition_key if context.has_partition_key else None
-    versions = Versions(context.instance)
-    moved = versions.moved(context.asset_key, deps, partition)
+    with told_to_people():
+        versions = Versions(context.instance, in_use=contents(resource.open().settings))
+    moved = versions.moved(context.asset_key, recipe, partition)
     context.log.info(sentence(moved))
     return {
         "what_moved": dg.MetadataValue.md(listing(moved)),
-        MADE_FROM: dg.MetadataValue.json(versions.now(deps, partition)),
+        MADE_FROM: dg.MetadataValue.json(versions.now(recipe, partition)),
     }
 
 
@@ -100,6 +102,7 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
         "items_computed": outcome.computed,
         "items_reused": outcome.reused,
         "items_failed": len(outcome.failures),
+        TO_RETRY: sum(failure.passing for failure in outcome.failures),
         "seconds_per_item": round(seconds, 4),
         "models_loaded": ", ".join(outcome.models) or "none",
     }

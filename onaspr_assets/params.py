@@ -23,7 +23,7 @@ from onaspr_core.settings import Settings
 GROUP = "params"
 VERSION_TAG = "dagster/data_version"
 MADE_OF = "made_of"
-"""Metadata of an observation: what the setting is made of, as JSON."""
+"""Metadata of an observation: what the setting is made of, as JSON. One by the UI's button has none."""
 
 
 def param(name: str) -> dg.AssetKey:
@@ -35,6 +35,11 @@ def param(name: str) -> dg.AssetKey:
     if name not in SHARED and name not in PER_EXPERIMENT:
         raise KeyError(name)
     return dg.AssetKey([GROUP, name])
+
+
+def place(key: dg.AssetKey, experiment: str | None) -> str:
+    """Return where `contents` holds a setting: under `name` or `name|experiment`."""
+    return f"{key.path[-1]}|{experiment}" if experiment else key.path[-1]
 
 
 def param_assets() -> list[Any]:

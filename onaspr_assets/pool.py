@@ -6,9 +6,10 @@ from onaspr_assets.house import asset
 from onaspr_assets.metadata import materialize
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
+from onaspr_core import code_versions
 
 
-@asset(group="pool", kinds={"duckdb"}, deps=[param("pool")])
+@asset(group="pool", kinds={"duckdb"}, deps=[param("pool")], code_version=code_versions.CLIP)
 def pool_manifest(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """Every captioned video of every pool, with its rank and content hash.
 
@@ -19,7 +20,7 @@ def pool_manifest(context: dg.AssetExecutionContext, workspace: WorkspaceResourc
     return materialize(context, workspace, build_manifest)
 
 
-@asset(group="pool", kinds={"mp4", "webdataset"}, deps=[pool_manifest])
+@asset(group="pool", kinds={"mp4", "webdataset"}, deps=[pool_manifest], code_version=code_versions.CLIP)
 def pool_clips(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """Clips of the pools' videos: square, resized, every n-th frame, packed into WebDataset shards.
 

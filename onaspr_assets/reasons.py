@@ -1,10 +1,11 @@
 """Why an asset is made: what it is made from has another version than when it was last made.
 
-Every materialization notes the versions of what it was made from; Dagster's own note of them leaves out
-observed partitions. Here they are compared with the versions of now, for the metadata of a run and for the
-schedule that looks for what is stale.
+Every materialization notes the versions of what it was made from, and of the code that made it; Dagster's own
+note of them leaves out observed partitions. Here they are compared with the versions of now, for the metadata
+of a run and for the schedule that looks for what is stale.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,13 +13,16 @@ from typing import Any
 
 import dagster as dg
 
-from onaspr_assets.params import GROUP, MADE_OF, VERSION_TAG
+from onaspr_assets.params import GROUP, MADE_OF, VERSION_TAG, place
+from onaspr_core.artifacts import canonical_json
 from onaspr_core.markdown import table
+from onaspr_core.parameters import Content, version
 
 MADE_FROM = "made_from"
-"""Metadata of a materialization: the version of each dependency, by name."""
-Dependencies = Mapping[dg.AssetKey, bool]
-"""What an asset is made from, and whether that exists once per partition."""
+"""Metadata of a materialization: the version of each dependency, by name, and that of the code as `code`."""
+CODE = "code"
+TO_RETRY = "items_to_retry"
+"""Metadata of a materialization: how many of its failures may pass by themselves."""
 Event = dg.AssetMaterialization | dg.AssetObservation
 OBSERVATIONS_SEARCHED = 100
 SHOWN_OF_A_VERSION = 10
@@ -40,30 +44,59 @@ class Moved:
     now_text: str
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What an asset is made from.
+
+    Attributes:
+        deps: Its dependencies, and whether each exists once per partition.
+        code: The version of the code that makes it; empty where it has none.
+    """
+
+    deps: Mapping[dg.AssetKey, bool]
+    code: str
+
+
+def recipe_of(graph: Any, key: dg.AssetKey) -> Recipe:
+    """Return what an asset of a graph is made from."""
+    node = graph.get(key)
+    return Recipe(
+        {parent: graph.get(parent).is_partitioned for parent in node.parent_keys}, node.code_version or ""
+    )
+
+
 class Versions:
     """Versions on a Dagster instance: those of now, and those that assets were last made from.
 
     Each is asked for once; an object is for one look.
     """
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        """Ask for nothing yet."""
+    def __init__(self, instance: dg.DagsterInstance, in_use: Mapping[str, Content] | None = None) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            instance: Where versions were noted.
+            in_use: What the settings of a run are made of, which then count in place of those last observed:
+                the file may have been saved again since the run read it, and even observed.
+        """
         self._instance = instance
+        self._in_use = in_use
         self._latest = cache(lambda key, partition: next(self._events(key, partition, limit=1), None))
 
-    def now(self, deps: Dependencies, partition: str | None) -> dict[str, str]:
-        """Return the versions of an asset's dependencies; empty where one has none yet."""
-        return {
+    def now(self, recipe: Recipe, partition: str | None) -> dict[str, str]:
+        """Return the versions of what an asset is made from; empty where a dependency has none yet."""
+        versions = {
             dep.to_user_string(): self._version(dep, partition if partitioned else None)
-            for dep, partitioned in sorted(deps.items())
+            for dep, partitioned in sorted(recipe.deps.items())
         }
+        return {**versions, CODE: recipe.code} if recipe.code else versions
 
-    def moved(self, key: dg.AssetKey, deps: Dependencies, partition: str | None) -> list[Moved] | None:
+    def moved(self, key: dg.AssetKey, recipe: Recipe, partition: str | None) -> list[Moved] | None:
         """Return what moved since an asset was last made; None when it never was.
 
         Args:
             key: The asset.
-            deps: What it is made from, and whether that exists once per partition.
+            recipe: What it is made from.
             partition: The asset's partition, if it has any.
         """
         last: Event | None = self._latest(key, partition)
@@ -71,14 +104,24 @@ class Versions:
             return None
         noted = last.metadata.get(MADE_FROM)
         before: Mapping[str, str] = noted.value if isinstance(noted, dg.JsonMetadataValue) else {}  # type: ignore[assignment]
-        now = self.now(deps, partition)
-        return [
-            self._moved(dep, partition if deps[dep] else None, before.get(name, ""), now[name])
-            for dep in sorted(deps)
+        now = self.now(recipe, partition)
+        moved = [
+            self._moved(dep, partition if recipe.deps[dep] else None, before.get(name, ""), now[name])
+            for dep in sorted(recipe.deps)
             if before.get(name := dep.to_user_string(), "") != now[name]
         ]
+        was = before.get(CODE, "")
+        return moved if was == recipe.code else [*moved, _shortly(CODE, was, recipe.code)]
+
+    def items_to_retry(self, key: dg.AssetKey, partition: str | None) -> int:
+        """Return how many items of an asset failed for a reason that may pass by itself."""
+        last: Event | None = self._latest(key, partition)
+        told = last.metadata.get(TO_RETRY) if last is not None else None
+        return int(told.value) if isinstance(told, dg.IntMetadataValue) and told.value else 0
 
     def _version(self, key: dg.AssetKey, partition: str | None) -> str:
+        if self._in_use is not None and _is_setting(key):
+            return version(self._in_use[place(key, partition)])
         event: Event | None = self._latest(key, partition)
         return version_in(event) if event is not None else ""
 
@@ -94,26 +137,27 @@ class Versions:
                 yield event
 
     def _moved(self, dep: dg.AssetKey, partition: str | None, before: str, now: str) -> Moved:
-        texts = (before[:SHOWN_OF_A_VERSION] or "none", now[:SHOWN_OF_A_VERSION] or "none")
         if _is_setting(dep):
             made_of: dict[str, Any] = {}
+            if self._in_use is not None:
+                made_of[now] = json.loads(canonical_json(self._in_use[place(dep, partition)]))
             for event in self._events(dep, partition, limit=OBSERVATIONS_SEARCHED):
                 value = event.metadata.get(MADE_OF)
                 if isinstance(value, dg.JsonMetadataValue):
                     made_of.setdefault(version_in(event), value.value)
             if before in made_of and now in made_of:
-                texts = differences(made_of[before], made_of[now])
-        return Moved(dep.to_user_string(), before, now, *texts)
+                return Moved(dep.to_user_string(), before, now, *differences(made_of[before], made_of[now]))
+        return _shortly(dep.to_user_string(), before, now)
+
+
+def _shortly(name: str, before: str, now: str) -> Moved:
+    texts = (before[:SHOWN_OF_A_VERSION] or "none", now[:SHOWN_OF_A_VERSION] or "none")
+    return Moved(name, before, now, *texts)
 
 
 def version_in(event: Event) -> str:
     """Return the version that an observation or materialization gave an asset."""
     return (event.tags or {}).get(VERSION_TAG, "")
-
-
-def dependencies(graph: Any, key: dg.AssetKey) -> Dependencies:
-    """Return what an asset of a graph is made from, and whether that exists once per partition."""
-    return {parent: graph.get(parent).is_partitioned for parent in graph.get(key).parent_keys}
 
 
 def _is_setting(key: dg.AssetKey) -> bool:

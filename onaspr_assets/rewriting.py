@@ -7,6 +7,7 @@ from onaspr_assets.metadata import materialize_experiment
 from onaspr_assets.params import param
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import neighbours
+from onaspr_core import code_versions
 
 
 @asset(
@@ -14,6 +15,7 @@ from onaspr_assets.retrieval import neighbours
     kinds={"openai"},
     deps=[neighbours, param("references"), param("rewriter")],
     by_experiment=True,
+    code_version=code_versions.REWRITE,
 )
 def rewritten_prompts(
     context: dg.AssetExecutionContext, workspace: WorkspaceResource

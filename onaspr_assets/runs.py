@@ -1,11 +1,13 @@
 """Runs whose process is gone: told as failed, and what they held is given back.
 
 Dagster frees the slot of a pool when a step ends. A run that was killed never says so, and the next run would
-wait for its slot for ever.
+wait for its slot for ever. Only an instance on SQLite is looked after: its runs are processes of this
+machine. Where machines share a database, Dagster's own run monitoring does it.
 """
 
 import dagster as dg
 import psutil
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 
 SECONDS_OF_DOUBT = 2.0
 """Clocks of the event log and of the process table may differ by this much."""
@@ -16,8 +18,11 @@ _SAID_BY_THE_RUN = {dg.DagsterEventType.RUN_START, dg.DagsterEventType.STEP_STAR
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report runs of this machine as failed whose process has ended, and free their slots; return their ids.
 
-    A run that has not said anything yet, such as one that is being launched, is left alone.
+    Nothing is done where other machines may share the instance. A run that has not said anything yet, such as
+    one that is being launched, is left alone.
     """
+    if not isinstance(instance.run_storage, SqliteRunStorage):
+        return []
     going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     ended = []
     for run in instance.get_runs(going):

@@ -1,20 +1,25 @@
 """What is looked at by the clock. All three cost little where nothing changed, and are on by default.
 
-The settings file is looked at by a sensor; files it does not name one by one (the pool's videos), a service
-that was down, and whatever the automation did not see are found here. Times are UTC.
+The settings file is looked at by a sensor; files it does not name one by one (the pool's videos), items that
+failed for a reason that may have passed, and whatever the automation did not see are found here. What a check
+holds back, the clock holds back too. Times are UTC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from onaspr_assets.partitions import EXPERIMENTS
-from onaspr_assets.reasons import Versions, dependencies
+from onaspr_assets.reasons import Versions, recipe_of
 
 POOL = dg.AssetSelection.assets("pool_manifest")
 EVALUATION = dg.AssetSelection.groups("evaluation", "reports")
 EVERYTHING = dg.AssetSelection.all()
+CONCLUDED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -37,10 +42,18 @@ def nightly_pool() -> dg.RunRequest:
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Scores and reports every experiment again, from videos and benchmarks as they lie there.",
 )
-def weekly_evaluation(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    """Ask for the evaluation of every experiment, each in a run of its own."""
+def weekly_evaluation(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Ask for the evaluation of every experiment that has videos, each in a run of its own."""
+    graph = context.repository_def.asset_graph
+    evaluation = EVALUATION.resolve(graph)
+    nothing = True
     for experiment in sorted(context.instance.get_dynamic_partitions(EXPERIMENTS)):
-        yield dg.RunRequest(partition_key=experiment)
+        look = _Look(context.instance, graph, experiment)
+        if found := look.askable(lambda key: key in evaluation):
+            nothing = False
+            yield dg.RunRequest(asset_selection=found, partition_key=experiment)
+    if nothing:
+        yield dg.SkipReason("no experiment has videos yet")
 
 
 @dg.schedule(
@@ -48,7 +61,7 @@ def weekly_evaluation(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunR
     target=EVERYTHING,
     cron_schedule="30 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Asks for what is stale though nobody asked for it: made from versions that are gone.",
+    description="Asks for what is stale though nobody asked for it, and tries again what may work by now.",
 )
 def backstop(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Ask for what is stale and all that is made from it, in one run: of the pool first, then of experiments.
@@ -60,50 +73,90 @@ def backstop(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | 
         yield dg.SkipReason(f"{waiting} run(s) are going or wait")
         return
     graph = context.repository_def.asset_graph
-    shared = stale(context.instance, graph, None)
+    shared = _Look(context.instance, graph, None).stale()
     if shared:
         yield dg.RunRequest(asset_selection=shared)
         return
     nothing = True
     for experiment in sorted(context.instance.get_dynamic_partitions(EXPERIMENTS)):
-        if found := stale(context.instance, graph, experiment):
+        if found := _Look(context.instance, graph, experiment).stale():
             nothing = False
             yield dg.RunRequest(asset_selection=found, partition_key=experiment)
     if nothing:
         yield dg.SkipReason("nothing is stale")
 
 
-def stale(instance: dg.DagsterInstance, graph: Any, partition: str | None) -> list[dg.AssetKey]:
-    """Return what is stale of a partition, or of the unpartitioned assets, and all that is made from it.
+class _Look:
+    """One look at the assets of a partition, or at the unpartitioned ones."""
 
-    Left out are an asset that failed last, which waits for a change or a person, and one that cannot be made
-    yet because something it is made from does not exist.
-    """
-    versions = Versions(instance)
-    found: list[dg.AssetKey] = []
-    for key in graph.toposorted_asset_keys:
-        node = graph.get(key)
-        if not node.is_materializable or node.is_partitioned != (partition is not None):
-            continue
-        deps = dependencies(graph, key)
-        now = versions.now(deps, partition)
-        if not all(now[dep.to_user_string()] or dep in found for dep in deps):
-            continue
-        moved = versions.moved(key, deps, partition) != []
-        if any(dep in found for dep in deps) or (moved and not _failed(instance, key, partition)):
-            found.append(key)
-    return found
+    def __init__(self, instance: dg.DagsterInstance, graph: Any, partition: str | None) -> None:
+        self._instance, self._graph, self._partition = instance, graph, partition
+        self._versions = Versions(instance)
+        self._check_passed = cache(self._last_passed)
 
+    def stale(self) -> list[dg.AssetKey]:
+        """What is stale and all that is made from it, and what had failures that may pass by themselves.
 
-def _failed(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> bool:
-    """Whether the last run that was to make an asset failed before it did."""
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition] if partition else None)
-    planned = instance.fetch_planned_materializations(wanted, limit=1).records
-    made = instance.fetch_materializations(wanted, limit=1).records
-    if not planned or (made and made[0].run_id == planned[0].run_id):
-        return False
-    run = instance.get_run_by_id(planned[0].run_id)
-    return run is not None and run.status == dg.DagsterRunStatus.FAILURE
+        What is made from the latter is asked for by the automation, if anything came of it. An asset that
+        failed last waits for a change or a person.
+        """
+        stale = self.askable(lambda key: not self._failed(key) and self._moved(key))
+        return stale or self.askable(lambda key: not self._failed(key) and self._to_retry(key), alone=True)
+
+    def askable(self, wanted: Callable[[dg.AssetKey], bool], *, alone: bool = False) -> list[dg.AssetKey]:
+        """What is wanted and, unless `alone`, all that is made from it, upstream first.
+
+        Left out is what cannot be made, because something it is made from does not exist, and all behind a
+        blocking check that has not passed.
+        """
+        found: list[dg.AssetKey] = []
+        held: set[dg.AssetKey] = set()
+        for key in self._graph.toposorted_asset_keys:
+            node = self._graph.get(key)
+            if not node.is_materializable or node.is_partitioned != (self._partition is not None):
+                continue
+            now = self._versions.now(recipe_of(self._graph, key), self._partition)
+            made_now = [dep for dep in node.parent_keys if dep in found]
+            rest = [dep for dep in node.parent_keys if dep not in found]
+            if not all(now[dep.to_user_string()] for dep in rest) or self._held(rest, held):
+                held.add(key)
+            elif (made_now and not alone) or wanted(key):
+                found.append(key)
+        return found
+
+    def _held(self, deps: Sequence[dg.AssetKey], held: set[dg.AssetKey]) -> bool:
+        """Whether one of these is held back itself, or a check that blocks has not passed on it."""
+        return any(dep in held or not self._passed(dep) for dep in deps)
+
+    def _passed(self, key: dg.AssetKey) -> bool:
+        node = self._graph.get(key)
+        partition = self._partition if node.is_partitioned else None
+        blocking = [check for check in node.check_keys if self._graph.get(check).blocking]
+        return all(self._check_passed(check, partition) for check in blocking)
+
+    def _last_passed(self, check: dg.AssetCheckKey, partition: str | None) -> bool:
+        """Whether a check passed when it last came to its end."""
+        records = self._instance.event_log_storage.get_asset_check_execution_history(
+            check, limit=1, status=CONCLUDED, partition_filter=PartitionKeyFilter(key=partition)
+        )
+        return bool(records) and records[0].status == AssetCheckExecutionRecordStatus.SUCCEEDED
+
+    def _moved(self, key: dg.AssetKey) -> bool:
+        return self._versions.moved(key, recipe_of(self._graph, key), self._partition) != []
+
+    def _to_retry(self, key: dg.AssetKey) -> bool:
+        return self._versions.items_to_retry(key, self._partition) > 0
+
+    def _failed(self, key: dg.AssetKey) -> bool:
+        """Whether the last run that was to make an asset failed before it did."""
+        partitions = [self._partition] if self._partition else None
+        wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
+        planned = self._instance.fetch_planned_materializations(wanted, limit=1).records
+        made = self._instance.fetch_materializations(wanted, limit=1).records
+        if not planned or (made and made[0].run_id == planned[0].run_id):
+            return False
+        run = self._instance.get_run_by_id(planned[0].run_id)
+        return run is not None and run.status == dg.DagsterRunStatus.FAILURE
 
 
 SCHEDULES = (nightly_pool, weekly_evaluation, backstop)

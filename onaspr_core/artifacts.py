@@ -22,6 +22,8 @@ from onaspr_core.errors import UserError
 
 RECORD_SUFFIX = ".record.json"
 PARTIAL_SUFFIX = ".partial"
+ADDED = ("suffix", "bytes", "sha256")
+"""What the store adds to an item's record."""
 
 
 def canonical_json(value: Any) -> str:
@@ -143,7 +145,7 @@ class ArtifactStore:
             record: What it was made from; JSON values.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        full = {**record, "suffix": suffix, "bytes": len(data), "sha256": sha256}
+        full = {**record, **dict(zip(ADDED, (suffix, len(data), sha256), strict=True))}
         self._put(self._payload_path(kind, key, full), data)
         self._put(self._record_path(kind, key), json.dumps(full, indent=1, ensure_ascii=False).encode())
 

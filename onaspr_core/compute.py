@@ -18,10 +18,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Failure:
-    """One item that could not be made, by the name a person knows it by, and why."""
+    """One item that could not be made, by the name a person knows it by, and why.
+
+    `passing` says that the reason may pass by itself, as a service that is down does: trying again may help.
+    """
 
     item: str
     reason: str
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Preview:
 class Outcome:
     """What a stage did.
 
-    `version` is the hash of the content keys of all items that exist now: equal content, equal version.
+    `version` is the hash of the content keys of all items that exist now and of the names of those that
+    failed: equal content, equal version.
     `seconds` is the time spent making items; `models` names what was loaded for it.
     """
 

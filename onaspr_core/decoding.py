@@ -116,7 +116,7 @@ def check_frames(kept: float, name: str) -> None:
     """
     if kept > MOST_FRAMES:
         raise UserError(
-            f"{name}: too many frames: {kept:.0f} would be kept, at most {MOST_FRAMES} are; set max_frames"
+            f"{name}: too many frames: {kept:.0f} would be kept, at most {MOST_FRAMES} can be; keep fewer"
         )
 
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from onaspr_core.backbones.protocol import Backbone
 
 KIND = "video"
-VERSION = 1
-"""Part of every key; raised when the same inputs would give another video."""
 CRF = 12
 SHOWN = 8
 
@@ -102,10 +101,16 @@ def video_items(
     return items
 
 
-def generate_videos(workspace: Workspace, e: Experiment, variant: str) -> Outcome:
+def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial: str = "") -> Outcome:
     """Make the videos of a variant that do not exist yet, each an MP4 with a record of what it was made from.
 
     A prompt whose neighbour has not been inverted is a failure; the others are made.
+
+    Args:
+        workspace: Where.
+        e: The experiment, or what a trial makes of it.
+        variant: A name of `onaspr_core.variants`.
+        trial: What a trial replaced, for the records of videos that it makes.
 
     Raises:
         UserError: as `video_items`, and when the backbone cannot be loaded.
@@ -115,7 +120,7 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str) -> Outcom
 
     def open_maker() -> AbstractContextManager[Maker[VideoItem]]:
         backbone = open_backbone(workspace, e.backbone)
-        return nullcontext(lambda batch: _make_batch(workspace, e, variant, backbone, batch))
+        return nullcontext(lambda batch: _make_batch(workspace, e, variant, trial, backbone, batch))
 
     outcome = run_items(
         f"{variant} videos",
@@ -158,7 +163,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
     """Return the content key: what cannot influence the video is left out, so that equal videos share it."""
     return content_key(
         KIND,
-        version=VERSION,
+        version=code_versions.VIDEO,
         prompt=item.prompt.text,
         rewritten=[item.rewritten_text, item.rewritten_steps] if item.rewritten_steps else None,
         inverted=[item.eta, item.inverted_key] if item.eta > 0 else None,
@@ -171,7 +176,12 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
 
 
 def _make_batch(
-    workspace: Workspace, e: Experiment, variant: str, backbone: Backbone, batch: Sequence[VideoItem]
+    workspace: Workspace,
+    e: Experiment,
+    variant: str,
+    trial: str,
+    backbone: Backbone,
+    batch: Sequence[VideoItem],
 ) -> Iterator[Failure]:
     """Make and store what can be made of a batch, and yield what could not.
 
@@ -207,7 +217,7 @@ def _make_batch(
                 item.prompt.id, "the model gave values that are not finite; use dtype float32 or bfloat16"
             )
             continue
-        record = _record(workspace, e, variant, backbone, item)
+        record = {**_record(workspace, e, variant, backbone, item), "trial": trial or None}
         workspace.store.write(KIND, item.key, ".mp4", encode_mp4(frames, fps, CRF), record)
 
 
@@ -233,8 +243,8 @@ def _record(
 ) -> dict[str, Any]:
     """Return everything the video was made from, as JSON values.
 
-    What the key leaves out (experiment, variant, pool, neighbour's caption, gamma) is that of whoever asked
-    first. Names of models are as the settings have them, because those may say otherwise later.
+    What the key leaves out (experiment, variant, trial, pool, neighbour's caption, gamma) is that of whoever
+    asked first. Names of models are as the settings have them, because those may say otherwise later.
     """
     frames, height, width = backbone.video_shape
     model = workspace.settings.backbones[e.backbone]

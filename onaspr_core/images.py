@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from onaspr_core.decoding import Picture, check_frames, check_pixels, opaque
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PassingError, UserError
 from onaspr_core.frame_reader import TOLERANCE
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
@@ -62,12 +62,21 @@ def _frames(source: str | BinaryIO, head: bytes, name: str) -> Iterator[tuple[fl
                 time += (frame.info.get("duration") or 100) / 1000
     except (UserError, MemoryError, FileNotFoundError):
         raise
+    except OSError as problem:
+        # Pillow's own words for a broken file have no number; a disk or network that failed has one.
+        if problem.errno is not None:
+            raise PassingError(f"{name}: cannot be read: {problem}") from problem
+        raise _broken(name, problem) from problem
     except Image.DecompressionBombError as problem:
         raise UserError(f"{name}: too many pixels: {problem}") from problem
-    # Pillow's readers raise whatever a broken file leads them to: OSError, SyntaxError, struct.error …
+    # Pillow's readers raise whatever a broken file leads them to: SyntaxError, struct.error …
     except Exception as problem:
-        kind = "truncated" if "truncated" in str(problem) else "unreadable image"
-        raise UserError(f"{name}: {kind}: {str(problem) or type(problem).__name__}") from problem
+        raise _broken(name, problem) from problem
+
+
+def _broken(name: str, problem: Exception) -> UserError:
+    kind = "truncated" if "truncated" in str(problem) else "unreadable image"
+    return UserError(f"{name}: {kind}: {str(problem) or type(problem).__name__}")
 
 
 def _frame(image: Image.Image) -> av.VideoFrame:

@@ -7,7 +7,7 @@ What does not belong here: which clip is a prompt's neighbour (`onaspr_core.retr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import fmean
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from onaspr_core.video import Frames
 
 KIND = "inverted-latent"
-VERSION = 1
-"""Part of every key; raised when the same inputs would give other noise."""
 TENSOR = "noise"
 SHOWN = 8
 DESCRIBED = 256
@@ -130,7 +129,7 @@ def read_inverted(workspace: Workspace, key: str) -> Tensor:
 def _key(fingerprint: str, e: Experiment, clip_key: str) -> str:
     return content_key(
         KIND,
-        version=VERSION,
+        version=code_versions.INVERTED_LATENT,
         clip=clip_key,
         backbone=fingerprint,
         steps=e.sampling.steps,
@@ -222,12 +221,12 @@ def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, A
 def _preview(
     workspace: Workspace, items: Sequence[ClipItem], records: Mapping[str, Mapping[str, Any]]
 ) -> Preview | None:
-    """Show the first inverted clips, with their captions and round-trip errors."""
-    shown = [item for item in items if item.key in records][:SHOWN]
-    if not shown:
-        return None
-    labels = []
-    for item in shown:
-        error = records[item.key]["round_trip_error"]
-        labels.append(item.caption if error is None else f"{error:.3f} round trip: {item.caption}")
-    return Preview(png=contact_sheet([read_clip(workspace, item.clip_key) for item in shown], labels))
+    """Show the first inverted clips that can be read, with their captions and round-trip errors."""
+    clips, labels = [], []
+    for item in [item for item in items if item.key in records][:SHOWN]:
+        # The noise is there and good, whatever became of its clip since.
+        with suppress(UserError):
+            clips.append(read_clip(workspace, item.clip_key))
+            error = records[item.key]["round_trip_error"]
+            labels.append(item.caption if error is None else f"{error:.3f} round trip: {item.caption}")
+    return Preview(png=contact_sheet(clips, labels)) if clips else None

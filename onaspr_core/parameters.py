@@ -60,7 +60,7 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
         },
     ),
     "inversion": (
-        "How clips are inverted, and which: those of neighbours, or the whole pool as it is now.",
+        "How clips are inverted, and which: those of neighbours, or the whole pool as its list is now.",
         lambda s, e: {
             "steps": e.sampling.steps,
             "fixed_point_iterations": e.inversion.fixed_point_iterations,
@@ -78,7 +78,8 @@ def contents(settings: Settings) -> dict[str, Content]:
     """Return what every setting is made of, under `name` or `name|experiment`.
 
     Raises:
-        UserError: when a package that a path names is not installed.
+        UserError: when a package that a path names is not installed, or a folder that it names holds no
+            model.
         OSError: when a file goes away while it is read.
     """
     found = {name: content(settings) for name, (_, content) in SHARED.items()}

@@ -14,6 +14,7 @@ from typing import Any
 from onaspr_core.artifacts import canonical_json, content_key
 from onaspr_core.compute import Outcome, Preview, row_outcome
 from onaspr_core.errors import UserError
+from onaspr_core.markdown import cell
 from onaspr_core.paths import resolve
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
@@ -102,7 +103,7 @@ def ingest_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
         ).fetchall()
         connection.execute("delete from prompts where experiment = ?", [experiment.name])
         connection.executemany("insert into prompts values (?, ?, ?, ?, ?, ?)", rows)
-    listing = "\n".join(f"- {prompt.text}" for prompt in prompts[:20])
+    listing = "\n".join(f"- {cell(prompt.text)}" for prompt in prompts[:20])
     return replace(
         row_outcome(before={key for (key,) in before}, after=keys),
         preview=Preview(markdown=f"The first of {len(prompts)} prompts:\n\n{listing}"),

@@ -42,7 +42,7 @@ class Trial:
 
     def __str__(self) -> str:
         """For people and for folder names: `eta=0.9 seed=3`."""
-        return " ".join(f"{name}={value:g}" for name, value in self.values.items())
+        return " ".join(f"{name}={value}" for name, value in self.values.items())
 
 
 def trial_experiment(e: Experiment, variant: str, trial: Trial) -> Experiment:
@@ -72,7 +72,7 @@ def generate_trial(workspace: Workspace, e: Experiment, variant: str, trial: Tri
         UserError: as `trial_experiment` and `generate_videos`.
     """
     tried = trial_experiment(e, variant, trial)
-    outcome = generate_videos(workspace, tried, variant)
+    outcome = generate_videos(workspace, tried, variant, trial=str(trial))
     items = video_items(workspace, tried, variant)
     present = workspace.store.existing(generation.KIND, [item.key for item in items])
     files = [
@@ -81,8 +81,12 @@ def generate_trial(workspace: Workspace, e: Experiment, variant: str, trial: Tri
         if item.key in present
     ]
     folder = report_folder(workspace, e) / "trials" / f"{variant} {trial}"
-    write_files("trial", folder, files, prune=True)
-    return replace(outcome, facts={**outcome.facts, "trial": str(trial), "videos_path": str(folder)})
+    written = write_files("trial", folder, files, prune=True)
+    return replace(
+        outcome,
+        failures=(*outcome.failures, *written.failures),
+        facts={**outcome.facts, "trial": str(trial), "videos_path": str(folder)},
+    )
 
 
 def _name(number: int, item: VideoItem) -> str:

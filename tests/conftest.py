@@ -1,5 +1,9 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# The models of tests are so small that a second thread only waits for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
@@ -29,6 +33,11 @@ eta = 1.0
 gamma = 0.2
 evaluation.features = { label = "x", image_classifier = "a", image_text = "b", video_classifier = "c" }
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: the tests of whole processes, which lie beside this file."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class _Row:
         stat = self.path.stat() if self.path.is_file() else None
         return content_key(
             "benchmark-video",
-            row=[self.position, self.id, self.caption, str(self.path)],
+            row=[self.id, self.caption, str(self.path)],
             file=[stat.st_size, stat.st_mtime_ns] if stat else None,
         )
 
@@ -114,7 +114,7 @@ def _rows(benchmark: BenchmarkSettings, base: Path) -> list[_Row]:
 
 
 def _forget_others(workspace: Workspace, e: Experiment, rows: Sequence[_Row]) -> set[str]:
-    """Drop rows that no longer stand in the list or whose file changed; give the keys that stay."""
+    """Drop rows that no longer stand in the list or whose file changed; return the keys that stay."""
     wanted = {row.key for row in rows}
     with workspace.catalog.write() as connection:
         connection.execute(TABLE)
@@ -123,6 +123,12 @@ def _forget_others(workspace: Workspace, e: Experiment, rows: Sequence[_Row]) ->
         gone = [[e.name, key] for key in sorted(noted - wanted)]
         if gone:
             connection.executemany("delete from benchmark_videos where experiment = ? and key = ?", gone)
+        places = [[row.position, e.name, row.key, row.position] for row in rows if row.key in noted]
+        if places:
+            connection.executemany(
+                "update benchmark_videos set position = ? where experiment = ? and key = ? and position <> ?",
+                places,
+            )
     return noted & wanted
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.frame_sampling import spread_evenly
@@ -31,9 +32,6 @@ ARITHMETIC: dict[Role, Literal["float", "uint8"]] = {
     "video classifier": "uint8",
 }
 """FID resizes in float as clean-fid does; CLIP and video networks in 8 bits as their own code does."""
-
-CODE_VERSION = 2
-"""Part of every fingerprint; raised when the same network would give other features."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def describe(role: Role, path: str, label: str, base: Path) -> FeatureSet:
         role=role,
         files=folder_fingerprint(folder),
         resizing=ARITHMETIC[role],
-        version=CODE_VERSION,
+        version=code_versions.FEATURES,
     )
     groups = () if role == "image-text model" else _label_groups(config)
     return FeatureSet(role, architecture, label, folder, fingerprint, groups)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import LabelGroup
@@ -33,9 +34,6 @@ from onaspr_core.evaluation.statistics import (
 )
 
 KIND = "score"
-VERSION = 2
-"""Part of every score's key; raised when the same features would give another number."""
-
 SET_RESAMPLES = 400
 """Resamples of a set metric: each is a distance of its own, where a mean's is one product."""
 
@@ -86,7 +84,7 @@ class ScoreItem:
         """Content key: features, settings and arithmetic; not the variant's name."""
         return content_key(
             KIND,
-            version=VERSION,
+            version=code_versions.SCORES,
             metric=self.metric.key,
             own=list(zip(self.own.prompts, self.own.keys, strict=True)),
             baseline=list(zip(self.baseline.prompts, self.baseline.keys, strict=True))

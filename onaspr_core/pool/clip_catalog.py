@@ -62,6 +62,8 @@ def clip_states(workspace: Workspace) -> dict[str, ClipState]:
     sweep_partials(workspace.shards_path)
     present = list_shards(workspace.shards_path)
     rows, shards = _read(workspace)
+    # Meanwhile another run may have moved clips into shards of its own.
+    present |= list_shards(workspace.shards_path)
     if rows is None or present - shards:
         enter_clips(workspace, _found_in(workspace, sorted(present - shards)), {}, sorted(present - shards))
         rows, _ = _read(workspace)
@@ -182,7 +184,8 @@ def move_clips(workspace: Workspace, places: Sequence[Place], shards: Collection
         )
         connection.execute("insert or ignore into shards select * from fresh_shards")
         connection.execute("delete from dropped_shards where name in (from fresh_shards)")
-        _drop_empty(connection, shards)
+        # A fresh one is empty where another run had moved the clips first.
+        _drop_empty(connection, {*shards, *(place.shard for place in places)})
 
 
 def clips_in(workspace: Workspace, shards: Collection[str]) -> dict[str, str]:

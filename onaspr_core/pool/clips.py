@@ -75,7 +75,9 @@ def make_clips(workspace: Workspace) -> Outcome:
     ready = {key for key in wanted if key in states and states[key].status == "ready"}
     made = sum(one.key in ready for one in missing)
     failures = tuple(
-        Failure(one.name, states[key].reason if key in states else passing[key])
+        Failure(one.name, states[key].reason)
+        if key in states
+        else Failure(one.name, passing.get(key, "its shard went away meanwhile"), passing=True)
         for key, one in wanted.items()
         if key not in ready
     )

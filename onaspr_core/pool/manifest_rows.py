@@ -11,14 +11,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.pool.leakage import BenchmarkItem, Leak
 from onaspr_core.pool.manifest_table import SCHEMA
 from onaspr_core.pool.media import Media
 from onaspr_core.pool.settings import ClipSettings, PoolSettings
-
-CLIP_VERSION = 2
-"""Part of every clip's key; raised when the same file and settings would give another clip."""
 
 _JUDGED = """
 create temp table looked as select
@@ -87,7 +85,7 @@ def clip_key(source_sha256: str, clip: ClipSettings, media: Media) -> str:
     """Return the content key of the clip that these settings cut from the span of media with these bytes."""
     return content_key(
         "clip",
-        version=CLIP_VERSION,
+        version=code_versions.CLIP,
         source=source_sha256,
         start=media.start,
         stop=media.stop,

@@ -25,6 +25,8 @@ from onaspr_core.progress import logger
 
 PARTIAL = ".partial"
 SECONDS_UNTIL_ABANDONED = 3600.0
+_BROKEN = (tarfile.TarError, KeyError, UnicodeDecodeError, json.JSONDecodeError)
+"""What a file raises that was cut short, or is no shard at all."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def index_shard(root: str, shard: str) -> list[Place]:
     try:
         with filesystem.open(str(PurePosixPath(folder, shard)), "rb") as file:
             return _places(shard, file)
-    except (tarfile.TarError, json.JSONDecodeError, KeyError) as problem:
+    except (*_BROKEN, FileNotFoundError) as problem:
         raise UserError(f"shard {shard} in {root} is not one that was written here: {problem}") from problem
 
 
@@ -107,7 +109,7 @@ def read_shard(root: str, shard: str) -> Iterator[Clip]:
     try:
         with filesystem.open(str(PurePosixPath(folder, shard)), "rb") as file:
             yield from _clips(file)
-    except (OSError, tarfile.TarError, json.JSONDecodeError) as problem:
+    except (*_BROKEN, OSError) as problem:
         raise UserError(f"shard {shard} in {root} cannot be read: {problem}") from problem
 
 

@@ -153,7 +153,7 @@ class _Worker(Generic[Job, Result]):
         if self._ready or state == WORKING:
             return state, result
         if state != DONE:
-            raise RuntimeError(f"a process that was to cut clips did not start: it {state}")
+            raise RuntimeError(f"a worker process did not start: it {state}")
         self._ready, self._since = True, time.monotonic()
         return WORKING, None
 

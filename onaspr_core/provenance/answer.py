@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onaspr_core.artifacts import ADDED
 from onaspr_core.errors import UserError
 from onaspr_core.generation import KIND
 from onaspr_core.inversion import KIND as INVERTED
@@ -25,7 +26,6 @@ from onaspr_core.workspace import Workspace
 Facts = Mapping[str, Any]
 """JSON values by name; what is not known is None."""
 
-_OF_THE_ITEM = ("suffix", "bytes", "sha256")
 _OF_THE_CLIP = ("clip_key", "pair_id", "caption", "pool")
 _SAMPLING = ("steps", "guidance_scale", "frames", "height", "width", "fps")
 _BACKBONE = ("model", "family", "dtype", "fingerprint")
@@ -103,6 +103,8 @@ def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: 
     used = (record["inverted_key"] is not None, record["rewritten_steps"] > 0)
     first = [record.get(part) for part in ("experiment", "variant", "prompt_id")]
     made_as = "/".join(map(str, first)) if None not in first else None
+    if made_as and record.get("trial"):
+        made_as += f", a trial with {record['trial']}"
     if found.item is not None and made_as not in (None, what):
         notes.append(f"It was first made as {made_as}, and its record is of that.")
     return {
@@ -126,7 +128,7 @@ def _inverted(workspace: Workspace, record: Facts, notes: list[str]) -> tuple[Fa
     except UserError as problem:
         notes.append(f"Of its inverted noise nothing but the key is known: {problem}.")
         return {"key": key}, pool
-    left_out = {*_OF_THE_CLIP, *_OF_THE_ITEM, "backbone", "backbone_fingerprint"}
+    left_out = {*_OF_THE_CLIP, *ADDED, "backbone", "backbone_fingerprint"}
     noise = {"key": key, **{name: value for name, value in told.items() if name not in left_out}}
     # Records from before they named the pool: the first that had the clip inverted is the best that is known.
     return noise, pool or told.get("pool")

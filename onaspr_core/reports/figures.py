@@ -18,7 +18,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from onaspr_core import generation
+from onaspr_core import code_versions, generation
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome, Preview
 from onaspr_core.contact_sheet import spread
@@ -32,9 +32,6 @@ from onaspr_core.settings import Experiment
 from onaspr_core.variants import title_of
 from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
-
-VERSION = 2
-"""Part of the figures' keys; raised when the same inputs would be drawn differently."""
 
 COMPARED = ("baseline", "ona_spr")
 PROMPTS_SHOWN = 4
@@ -73,13 +70,14 @@ def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
     that has nothing to show is left out, and facts say so.
     """
     table = scores_of(workspace, e)
+    drawn_by = {"version": code_versions.FIGURES, "library": matplotlib.__version__}
     files: list[ReportFile] = []
     if any(score.difference is not None for score in table.scores):
-        key = content_key("scores-figure", version=VERSION, library=matplotlib.__version__, table=table.key)
+        key = content_key("scores-figure", **drawn_by, table=table.key)
         files += _in_formats("scores", key, partial(draw_scores, table))
     shown = _shown_videos(workspace, e)
     if shown:
-        key = content_key("frames-figure", version=VERSION, library=matplotlib.__version__, shown=shown)
+        key = content_key("frames-figure", **drawn_by, shown=shown)
         files += _in_formats("frames", key, partial(_draw_strips, workspace, shown))
     folder = report_folder(workspace, e)
     outcome = write_files("figures", folder, files, prune=True)

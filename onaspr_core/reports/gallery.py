@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from onaspr_core import generation
-from onaspr_core.artifacts import content_key
+from onaspr_core import code_versions, generation
+from onaspr_core.artifacts import ADDED, content_key
 from onaspr_core.compute import Outcome
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.evaluation.metrics import RIGHT
@@ -36,9 +36,6 @@ from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
-
-VERSION = 1
-"""Part of the page's key; raised when the same view would be written otherwise by the same templates."""
 
 LARGEST_PIXELATED = 128
 """Videos up to this many pixels high are enlarged without smoothing."""
@@ -204,7 +201,9 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
 
 
 def _page_key(view: GalleryView) -> str:
-    return content_key("gallery-page", version=VERSION, templates=template_texts(), view=asdict(view))
+    return content_key(
+        "gallery-page", version=code_versions.GALLERY, templates=template_texts(), view=asdict(view)
+    )
 
 
 def _page(workspace: Workspace, view: GalleryView, keys: Mapping[str, Mapping[str, str]]) -> bytes:
@@ -226,7 +225,7 @@ def _page(workspace: Workspace, view: GalleryView, keys: Mapping[str, Mapping[st
 
 def _provenance(workspace: Workspace, key: str) -> Values:
     record = workspace.store.record(generation.KIND, key)
-    told = {name: value for name, value in record.items() if name not in ("suffix", "bytes", "sha256")}
+    told = {name: value for name, value in record.items() if name not in ADDED}
     return [("key", key), *((name.replace("_", " "), _told(value)) for name, value in told.items())]
 
 

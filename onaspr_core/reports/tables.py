@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome, Preview
 from onaspr_core.evaluation.score_layout import (
@@ -27,14 +28,11 @@ from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
-VERSION = 2
-"""Part of the files' keys; raised when the same scores would be laid out differently."""
-
 
 def write_tables(workspace: Workspace, e: Experiment) -> Outcome:
     """Write `scores.md`, `scores.csv` and `scores.txt` to the experiment's report folder."""
     table = scores_of(workspace, e)
-    key = content_key("score-table-files", version=VERSION, table=table.key)
+    key = content_key("score-table-files", version=code_versions.TABLES, table=table.key)
     folder = report_folder(workspace, e)
     files = [
         ReportFile("scores.md", key, lambda: markdown_table(table).encode()),

@@ -37,9 +37,6 @@ Reason = Literal[
 Embed = Callable[[list[str]], np.ndarray]
 """Sentences to unit rows, (n, d) float."""
 
-RULES_VERSION = 2
-"""Raise it with any change of the rules here or in `words`: stored rewrites were judged by the old ones."""
-
 SYNONYM_SIMILARITY = 0.8
 """Cosine from which one word stands for another: MiniLM gives sea and ocean 0.87, but red and blue 0.73."""
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, run_items
 from onaspr_core.errors import UserError
@@ -64,7 +65,7 @@ def _asked_with(settings: RewriterSettings, embedder_fingerprint: str) -> dict[s
         "one_shot": one_shot,
         "file": model_fingerprint() if settings.model == EMBEDDED_MODEL else "",
         "template": template.fingerprint(one_shot),
-        "guard": guard.RULES_VERSION,
+        "guard": code_versions.REWRITE,
         "embedder": embedder_fingerprint,
     }
 
@@ -180,7 +181,7 @@ def _open_maker(
                         f"({trouble}); check the endpoint and run again. What has been rewritten is kept"
                     )
                 store_rewrite(workspace, UNANSWERED_KIND, item.key, rewrite, asked_with)
-                yield Failure(item.prompt_id, f"{trouble}; the original prompt is used")
+                yield Failure(item.prompt_id, f"{trouble}; the original prompt is used", passing=True)
 
         yield make
 

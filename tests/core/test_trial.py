@@ -40,3 +40,8 @@ def test_a_trial_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=told):
         trial_experiment(tiny_workspace.settings.experiment("tiny"), variant, trial)
+
+
+def test_trials_of_different_values_have_different_names() -> None:
+    assert str(Trial(eta=0.9, seed=1234567)) == "eta=0.9 seed=1234567"
+    assert str(Trial(seed=1234567)) != str(Trial(seed=1234568))

@@ -15,15 +15,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_models(tmp_path_factory.mktemp("platform-models"))
 
 
-@pytest.fixture(scope="module")
-def stand_ins() -> Iterator[None]:
-    """A language model and an embedder without weights, and clips cut in this process."""
-    with models_stood_in_for():
-        yield
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, models: Path, stand_ins: None) -> Platform:
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Platform:
     """The project before anything was made."""
     folder = tmp_path_factory.mktemp("platform") / "project"
     folder.mkdir()
@@ -31,13 +24,15 @@ def template(tmp_path_factory: pytest.TempPathFactory, models: Path, stand_ins: 
     return Platform(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first(template: Platform) -> list[Ran]:
     """What ran until the project had everything."""
-    return template.settle()
+    with models_stood_in_for():
+        return template.settle()
 
 
 @pytest.fixture
-def settled(template: Platform, first: list[Ran], tmp_path: Path) -> Platform:
-    """A copy of the project in which everything has been made once."""
-    return template.copy_to(tmp_path / "project")
+def settled(template: Platform, first: list[Ran], tmp_path: Path) -> Iterator[Platform]:
+    """A copy of the project in which everything has been made once, with the same stand-ins for models."""
+    with models_stood_in_for():
+        yield template.copy_to(tmp_path / "project")

@@ -8,7 +8,8 @@ from dagster._core.definitions.declarative_automation.automation_condition_evalu
     AutomationConditionEvaluator,
 )
 
-from onaspr_core import generation
+from onaspr_assets import build
+from onaspr_core import code_versions, generation
 from tests.assets.automation.platform import Platform, Ran, assets, computed
 from tests.small_project import UNUSED, write_video
 
@@ -130,6 +131,29 @@ def test_steps_make_inversions_and_every_variant(settled: Platform) -> None:
 def test_guidance_makes_every_variant_and_no_inversion(settled: Platform) -> None:
     settled.edit("guidance_scale = 2.0", "guidance_scale = 3.0")
     assert assets(settled.settle()) == sorted([*VIDEOS, *AFTER_VIDEOS])
+
+
+def test_other_code_makes_its_items_and_what_is_made_from_them(
+    settled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A code version is read when the process starts; here one is raised as a new process would see it.
+    monkeypatch.setattr(code_versions, "VIDEO", code_versions.VIDEO + 1)
+    raised = str(code_versions.VIDEO)
+
+    def as_coded(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(code_version=raised) if spec.key.path[-1] in VIDEOS else spec
+
+    monkeypatch.setattr(build, "ASSETS", list(dg.map_asset_specs(as_coded, build.ASSETS)))
+    settled.defs = build.build_defs(settled.folder / "settings.toml")
+    ran = settled.settle()
+    assert assets(ran) == sorted([*VIDEOS, *AFTER_VIDEOS])
+    assert {name: computed(ran)[name] for name in VIDEOS} == dict.fromkeys(VIDEOS, 3)
+    event = settled.instance.get_latest_materialization_event(dg.AssetKey("ona_videos"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert f"| code | {int(raised) - 1} | {raised} |" in str(
+        event.asset_materialization.metadata["what_moved"].value
+    )
 
 
 def test_eta_and_the_pool_at_once_make_every_asset_once_and_no_video_twice(settled: Platform) -> None:

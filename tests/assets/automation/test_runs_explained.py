@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
+from onaspr_core import generation
 from tests.assets.automation.platform import Platform, Ran
 
 VIDEOS = dg.AssetKey("ona_videos")
@@ -30,6 +32,27 @@ def test_a_materialization_lists_what_moved_with_old_and_new_values(
     assert "baseline" not in scores
     settled.run("one", {VIDEOS})
     assert why(settled, VIDEOS) == "nothing moved since it was last made"
+
+
+def test_a_run_notes_the_settings_that_it_used_and_not_those_observed_meanwhile(
+    settled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = generation._make_batch
+
+    def make_while_eta_changes(*words: object) -> object:
+        if "eta = 0.7" in settled.settings:
+            settled.edit("eta = 0.7", "eta = 0.9")
+            settled.look()
+        return make(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generation, "_make_batch", make_while_eta_changes)
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.look()
+    settled.run("one", {VIDEOS, dg.AssetKey("ona_spr_videos")})
+    for key in (VIDEOS, dg.AssetKey("ona_spr_videos")):
+        assert "| params/eta | eta 0.5 | eta 0.7 |" in why(settled, key)
+    settled.run("one", {VIDEOS})
+    assert "| params/eta | eta 0.7 | eta 0.9 |" in why(settled, VIDEOS)
 
 
 def trial(platform: Platform, config: dict[str, object], *keys: dg.AssetKey) -> dg.ExecuteInProcessResult:

@@ -1,15 +1,23 @@
 """The clock's part: each schedule is asked what it would run, and what it asks for is run."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from onaspr_core import generation
+from onaspr_core.inversion import KIND, clip_items
+from onaspr_core.rewriting import stage
+from onaspr_core.rewriting.stored import Rewrite
+from onaspr_core.settings import load_settings
+from onaspr_core.workspace import Workspace
 from tests.assets.automation.platform import Key, Platform, Ran, assets, computed
 from tests.small_project import UNUSED, write_video
 
 SHARED = ["caption_embeddings", "pool_clips", "pool_manifest"]
+AFTER_SCORES = ["figures", "gallery", "tables"]
 EVALUATION = ["benchmark_videos", "figures", "gallery", "reference_features", "scores", "tables"]
 
 
@@ -100,6 +108,53 @@ def test_the_backstop_leaves_alone_what_failed_last(
         settled.look()
         run_requested(settled, "backstop")
     assert requests(settled, "backstop") == [], "it waits for a change or a person"
+
+
+@pytest.mark.parametrize("schedule", ["backstop", "weekly_evaluation"])
+def test_what_a_check_holds_back_the_clock_holds_back_too(settled: Platform, schedule: str) -> None:
+    inverted = dg.AssetCheckKey(dg.AssetKey("inverted_latents"), "every_clip_is_inverted")
+    workspace = Workspace(load_settings(settled.folder / "settings.toml"))
+    payload = Path(
+        workspace.store.url(KIND, clip_items(workspace, workspace.settings.experiment("one"))[0].key)
+    )
+    whole = payload.read_bytes()
+    payload.write_bytes(whole[:-1] + b"x")
+    settled.run("one", {inverted})
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.look()
+    held = {"ona_videos", "ona_spr_videos", "scores", *AFTER_SCORES}
+    asked = [key.to_user_string() for one in requests(settled, schedule) for key in one.asset_selection or ()]
+    assert not held & set(asked)
+    payload.write_bytes(whole)
+    settled.run("one", {inverted})
+    asked = [key.to_user_string() for one in requests(settled, schedule) for key in one.asset_selection or ()]
+    assert {"scores", *AFTER_SCORES} <= set(asked)
+
+
+def test_the_weekly_evaluation_leaves_out_an_experiment_that_has_no_videos(settled: Platform) -> None:
+    settled.instance.add_dynamic_partitions("experiments", ["new"])
+    assert [one.partition_key for one in requests(settled, "weekly_evaluation")] == ["one"]
+
+
+def test_the_backstop_tries_again_what_failed_for_a_reason_that_may_pass(
+    settled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled.edit("references.k = 2", "references.k = 1")
+    answer = stage.rewrite_one
+    with monkeypatch.context() as down:
+
+        def no_answer(*words: Any) -> tuple[Rewrite, str | None]:
+            rewrite, trouble = answer(*words)
+            return rewrite, "the endpoint is down" if words[3].startswith("a red cat") else trouble
+
+        down.setattr(stage, "rewrite_one", no_answer)
+        settled.settle()
+        (again,) = requests(settled, "backstop")
+        assert again.asset_selection == [dg.AssetKey("rewritten_prompts")]
+    (ran,) = run_requested(settled, "backstop")
+    assert (ran.asset, ran.computed) == ("rewritten_prompts", 1)
+    assert "spr_videos" in assets(settled.settle()), "what came of it is the automation's"
+    assert requests(settled, "backstop") == []
 
 
 def test_the_backstop_waits_while_a_run_is_going(settled: Platform) -> None:

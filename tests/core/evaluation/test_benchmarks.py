@@ -36,6 +36,18 @@ def test_a_second_ingestion_computes_nothing_and_a_touched_file_moves_no_version
     assert first.version == second.version == third.version
 
 
+def test_a_row_that_comes_before_the_others_is_read_alone_and_stands_first(bench: Any) -> None:
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    table = bench.folder / "real.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *rows[:-1]]) + "\n")
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    table.write_text("\n".join([header, rows[-1], *rows[:-1]]) + "\n")
+    assert ingest_benchmark(bench.workspace(), bench.experiment()).computed == 1
+    ids = [video.id for video in real_videos(bench.workspace(), bench.experiment())]
+    assert ids == ["r5", "r0", "r1", "r2", "r3", "r4"]
+
+
 def test_missing_and_broken_files_are_failures_and_the_others_are_kept(bench: Any) -> None:
     (bench.folder / "real/d0/r2.mp4").unlink()
     (bench.folder / "real/d1/r3.mp4").write_bytes(b"no video")

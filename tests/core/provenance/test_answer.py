@@ -1,6 +1,7 @@
 """What the answer holds, for every variant; and that it holds when settings, pool and store have changed."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from onaspr_core.provenance.answer import Provenance, provenance_of
 from onaspr_core.retrieval.neighbours import neighbours_of
 from onaspr_core.rewriting import stored
 from onaspr_core.rewriting.stored import rewrites_that_say, store_rewrite, stored_rewrites
+from onaspr_core.trial import Trial, generate_trial
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
@@ -203,6 +205,16 @@ def test_a_prompt_that_fell_back_is_answered_for_by_key_where_its_own_variant_ma
     assert answer.rewriting is not None
     assert (answer.rewriting["text"], answer.rewriting["fallback_reason"]) == (None, "lost_content")
     assert answer.rewriting["answers"] == 2
+
+
+def test_a_trials_video_is_told_as_one(world: Workspace) -> None:
+    e = world.settings.experiment("tiny")
+    tried = generate_trial(world, e, "ona", Trial(eta=0.25, seed=1234567))
+    assert tried.computed == len(PROMPTS)
+    videos = sorted(Path(tried.facts["videos_path"]).glob("*.mp4"))
+    assert {provenance_of(world, str(video)).video["made_as"] for video in videos} == {
+        f"tiny/ona/{prompt}, a trial with eta=0.25 seed=1234567" for prompt in PROMPTS
+    }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from onaspr_core import code_versions
 from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
-from onaspr_core.rewriting import guard, server, stage, template
+from onaspr_core.rewriting import server, stage, template
 from onaspr_core.rewriting.stage import rewrite_prompts, rewrites_of
 from onaspr_core.rewriting.stored import KIND, UNANSWERED_KIND
 from onaspr_core.settings import RewriterSettings
@@ -68,7 +69,7 @@ def test_the_record_tells_how_the_model_was_asked_and_a_rewrite_knows_its_key(
     asked = record["asked_with"]
     assert record["prompt"] == PROMPTS["p2"] and "timeout_seconds" not in asked
     assert (asked["max_words"], asked["embedder"], asked["one_shot"]) == (12, "bag", False)
-    assert asked["guard"] == guard.RULES_VERSION and asked["template"] == template.fingerprint(False)
+    assert asked["guard"] == code_versions.REWRITE and asked["template"] == template.fingerprint(False)
 
 
 def test_what_fails_the_guard_is_asked_for_once_more(bench: Bench, endpoint: FakeEndpoint) -> None:
@@ -206,7 +207,7 @@ def test_the_guards_rules_the_template_and_the_embedder_move_the_key(
     assert stage.rewriter_fingerprint(settings, "f") != before
     monkeypatch.setattr(template, "instruction", lambda *_: "another")
     moved = stage.rewriter_fingerprint(settings, "e")
-    monkeypatch.setattr(guard, "RULES_VERSION", 99)
+    monkeypatch.setattr(code_versions, "REWRITE", 99)
     assert len({before, moved, stage.rewriter_fingerprint(settings, "e")}) == 3
 
 

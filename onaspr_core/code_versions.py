@@ -1,0 +1,17 @@
+"""The version of the code that makes each kind of item.
+
+It is part of the items' keys, and the code version of their asset. Raise it in the change after which the
+same inputs give another item: every such item is then made again, and Dagster asks for it by itself. Nothing
+is imported here.
+"""
+
+CLIP = 2
+INVERTED_LATENT = 1
+REWRITE = 2
+"""Template, guard and how an answer is chosen."""
+VIDEO = 1
+FEATURES = 2
+SCORES = 2
+TABLES = 2
+FIGURES = 2
+GALLERY = 1
