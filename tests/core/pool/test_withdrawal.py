@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from onaspr_core import generation, inversion
 from onaspr_core.pool import withdrawal
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
 from onaspr_core.pool.withdrawal import Removed, remove_withdrawn
@@ -92,3 +93,7 @@ def test_an_item_that_left_the_pool_before_it_was_withdrawn_is_found_by_its_reco
     removed = remove_withdrawn(workspace)
     assert (removed.inverted_latents, removed.videos) == (1, 1)
     assert left(workspace) == "ac|acd"
+
+
+def test_kinds_are_those_that_inversion_and_generation_store() -> None:
+    assert (withdrawal.INVERTED, withdrawal.VIDEO) == (inversion.KIND, generation.KIND)
