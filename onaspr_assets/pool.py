@@ -13,7 +13,8 @@ from onaspr_core import code_versions
 def pool_manifest(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """Every captioned video of every pool, with its rank and content hash.
 
-    Changes when a pool's settings, its source list or a source file change.
+    Changes when a pool's settings, its source or takedown list, or a source file change; where a pool refuses
+    what a benchmark has, also when that changes.
     """
     from onaspr_core.pool.manifest import build_manifest
 
@@ -25,6 +26,7 @@ def pool_clips(context: dg.AssetExecutionContext, workspace: WorkspaceResource) 
     """Clips of the pools' videos: square, resized, every n-th frame, packed into WebDataset shards.
 
     Changes when the manifest gains or loses a video, or a video's bytes or the way clips are cut change.
+    Clips of withdrawn videos are deleted, with the inverted noise and the videos that were made of them.
     """
     from onaspr_core.pool.clips import make_clips
 

@@ -12,7 +12,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool import choice, scan, text_tables
 from onaspr_core.pool.choice import Choice, Wish, choose, pool_rank
 from onaspr_core.pool.scan import open_scan
-from onaspr_core.pool.settings import PoolSettings
+from onaspr_core.pool.settings import Condition, PoolSettings
 from onaspr_core.pool.source_forms import open_listing
 from onaspr_core.pool.sources import source_of
 
@@ -212,6 +212,17 @@ def test_a_withdrawn_item_frees_its_place_by_id_by_url_and_by_path(tmp_path: Pat
     assert sorted(found.withdrawn) == sorted([before[3], before[7], before[9]])
     assert (len(after), found.facts["withdrawn"]) == (50, 3)
     assert after[:47] == [id_ for id_ in before if id_ not in found.withdrawn]
+
+
+def test_a_withdrawn_item_is_found_whatever_its_rank_and_the_filter(tmp_path: Path) -> None:
+    lines = [f"{number}.mp4,caption {number},{number % 2}" for number in range(500)]
+    write_table(tmp_path, lines, "file,caption,score")
+    last = max((f"{number}.mp4" for number in range(0, 500, 2)), key=lambda id_: pool_rank(0, id_))
+    odd = [Condition(column="score", equals=1)]
+    before = chosen(tmp_path, Wish(size=20, conditions=odd))
+    found = chosen(tmp_path, Wish(size=20, conditions=odd, takedown=[last]))
+    assert found.withdrawn == [last]
+    assert found.rows.equals(before.rows)
 
 
 def test_all_clips_of_a_withdrawn_video_go(tmp_path: Path) -> None:
