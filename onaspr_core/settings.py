@@ -54,7 +54,7 @@ class EmbeddingSettings(Section):
     """The Sentence-BERT model that captions and prompts are compared with (Eq 3, Eq 6)."""
 
     model: str = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-    batch_size: Count = 64
+    batch_size: Count = 256
 
 
 class ClipSettings(Section):

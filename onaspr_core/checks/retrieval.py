@@ -6,7 +6,7 @@ from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.prompts import load_prompts, read_prompt_file
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.neighbours import neighbours_of
-from onaspr_core.retrieval.versions import caption_version
+from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -43,8 +43,8 @@ def every_prompt_has_neighbours(workspace: Workspace, e: Experiment) -> Finding:
     Raises:
         UserError: when a prompt has no neighbours for its present text, pool and k.
     """
-    _, pairs = caption_version(workspace, e.pool, embedder(workspace).fingerprint)
-    wanted = min(max(e.references.k, 1), pairs)
+    state = caption_state(workspace, e.pool, embedder(workspace).fingerprint)
+    wanted = min(max(e.references.k, 1), state.pairs)
     ready = {(pair.id, pair.clip_key) for pair in pool_pairs(workspace, e.pool)}
     found = neighbours_of(workspace, e)
     problems = []
