@@ -1,4 +1,4 @@
-"""Pools of captions without videos for benchmarks: what `embed_captions` is handed is made up, the rest is real."""
+"""Pools of captions without videos, for benchmarks: the pairs are made up, everything else is real."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -74,8 +74,10 @@ def main() -> None:
     print_table(
         [f"{count} captions", "seconds", "ratio", "bar", "embedded", "index, seconds"],
         [
-            [label, f"{seconds:.2f}", f"{seconds / anew:.4f}", bar, str(outcome.computed)]
-            + [f"{outcome.facts['vector_index_seconds']:.2f}"]
+            [
+                *(label, f"{seconds:.2f}", f"{seconds / anew:.4f}", bar, str(outcome.computed)),
+                f"{outcome.facts['vector_index_seconds']:.2f}",
+            ]
             for label, seconds, outcome, bar in rows
         ],
     )

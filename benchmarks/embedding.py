@@ -14,9 +14,8 @@ from _timing import interleaved, median_ratio, print_table, verdict
 from sentence_transformers import SentenceTransformer
 
 from onaspr_core.paths import resolve
-from onaspr_core.retrieval.embedder import embedder
+from onaspr_core.retrieval.embedder import Vectors, embedder
 from onaspr_core.retrieval.index import CAPTIONS_PER_WRITE
-from onaspr_core.retrieval.embedder import Vectors
 from onaspr_core.settings import EmbeddingSettings, Settings
 from onaspr_core.workspace import Workspace
 

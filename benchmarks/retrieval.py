@@ -1,9 +1,9 @@
 """Prompts against a pool of captions, top 5: sets of prompts at once, and single prompts after embedding.
 
-Bars: a set takes at most 1.2 times as long as faiss-cpu's IndexFlatIP and finds the same; a single prompt at most
-half as long, at a recall of at least 0.99; in a pool of a million captions (`--million`, vectors made by mixing
-real ones) at most three times as long as in this one, in at most 3 GB. faiss-cpu is needed for the comparison
-alone: `pip install --target FOLDER faiss-cpu`, then PYTHONPATH=FOLDER.
+Bars: a set takes at most 1.2 times as long as faiss-cpu's IndexFlatIP and finds the same; a single prompt at
+most half as long, at a recall of at least 0.99; in a pool of a million captions (`--million`, vectors made by
+mixing real ones) at most three times as long as in this one, in at most 3 GB. faiss-cpu is needed for the
+comparison alone: `pip install -c constraints.txt -e '.[bench]'`.
 """
 
 import argparse
@@ -176,8 +176,10 @@ def large(
         ["one prompt", "ms", "ratio", "bar", "gigabytes", "bar", "recall@5"],
         [
             [f"x {len(captions)}", f"{small['ms']:.2f}", "1", "", f"{small['gigabytes']:.2f}", "", ""],
-            [f"x {count}", f"{big['ms']:.2f}", f"{growth:.2f}", verdict(growth, 3)]
-            + [f"{memory:.2f}", verdict(memory, 3), f"{recall:.4f}"],
+            [
+                *(f"x {count}", f"{big['ms']:.2f}", f"{growth:.2f}", verdict(growth, 3)),
+                *(f"{memory:.2f}", verdict(memory, 3), f"{recall:.4f}"),
+            ],
         ],
     )
 
@@ -205,8 +207,9 @@ def main() -> None:
         workspace = workspace_at(root, chosen.model)
         started = time.perf_counter()
         outcome = embed(workspace, {str(number): text for number, text in enumerate(captions)})
+        taken = time.perf_counter() - started
         print(
-            f"{outcome.computed} of {outcome.total} captions embedded in {time.perf_counter() - started:.0f} s, "
+            f"{outcome.computed} of {outcome.total} captions embedded in {taken:.0f} s, "
             f"index: {outcome.facts['vector_index'][POOL]}, {outcome.facts['vector_index_seconds']:.1f} s"
         )
         queries = embedder(workspace).encode(prompts)

@@ -15,7 +15,8 @@ from onaspr_core.workspace import Workspace
 
 _EXTRA = "a row without a clip"
 _UNLIKE = f"""with seen as (
-        select key, count(*) as count, any_value({{'caption': caption, 'rank': rank, 'pairs': pairs}}) as content
+        select key, count(*) as count,
+            any_value({{'caption': caption, 'rank': rank, 'pairs': pairs}}) as content
         from held group by key),
     asked as (select key, {{'caption': caption, 'rank': rank, 'pairs': pairs}} as content from wanted)
     select coalesce(asked.content, seen.content).pairs[1].id as pair_id,

@@ -10,7 +10,7 @@ from onaspr_core.workspace import Workspace
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print similarity, rank, pair and caption of each; 1 with a sentence on standard error where it fails."""
+    """Print similarity, rank, pair and caption of each; return 1, with a sentence, where it fails."""
     parser = argparse.ArgumentParser(prog="python -m onaspr_core.retrieval", description=__doc__)
     parser.add_argument("pool", help="a name under [pools] in the settings")
     parser.add_argument("prompt", help="any text")

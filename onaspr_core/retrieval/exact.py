@@ -33,7 +33,8 @@ def similarities(a: Vectors, b: Vectors) -> Similarities:
     """Return the inner products of the rows of two float32 (n, d) arrays, float64 (n,), to twelve digits."""
     starts = range(0, len(a), PAIRS_AT_ONCE)
     parts = [_products(a[i : i + PAIRS_AT_ONCE], b[i : i + PAIRS_AT_ONCE]) for i in starts]
-    return np.round(np.concatenate(parts), DIGITS) if parts else np.zeros(0)
+    products: Similarities = np.concatenate([np.zeros(0), *parts])
+    return products.round(DIGITS)
 
 
 def float32_error(dimensions: int) -> float:

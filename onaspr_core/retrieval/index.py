@@ -69,8 +69,8 @@ def embed_captions(workspace: Workspace) -> Outcome:
     with _one_at_a_time(workspace.lance_path):
         pools = [_look_at(workspace, encoder.fingerprint, pool) for pool in workspace.settings.pools]
         started = time.monotonic()
-        # All writes come before any deletion, and tables of pools that are gone are read: a caption that moves
-        # to another pool takes its vector along.
+        # All writes come before any deletion, and tables of pools that are gone are read: a caption that
+        # moves to another pool takes its vector along.
         tables = {table.pool: table for table in tables_of(workspace.lance_path, encoder.fingerprint)}
         tables |= {pool.table.pool: pool.table for pool in pools}
         embedded = sum(_write(pool, list(tables.values()), encoder) for pool in pools)
@@ -112,7 +112,7 @@ def _state(pool: _Pool, encoder: TextEmbedder) -> CaptionState:
 
 
 def wanted_rows(workspace: Workspace, fingerprint: str, pool: str) -> pa.Table:
-    """Return the rows that a pool's table should hold, as `ROW`: its captions and their pairs with a clip, by rank.
+    """Return the rows that a pool's table should hold, as `ROW`, by rank: captions with a clip.
 
     Raises:
         UserError: when manifest or clips have not been materialized.

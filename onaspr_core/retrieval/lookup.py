@@ -80,7 +80,7 @@ class CaptionSearch:
         bytes_ = self.table.lance.count_rows() * self.table.dimensions * 4
         self._resident = Resident(self.table) if bytes_ <= RESIDENT_BYTES else None
         # LanceDB's synchronous interface would take twice as long for a query of the index.
-        self._lance = LOOP.run(_opened(self.table)) if self.index else None
+        self._lance = LOOP.run(_opened(self.table, state.table_version)) if self.index else None
 
     def search(
         self, prompt: str, k: int = 5, size: int | None = None, exact: bool = False
@@ -162,11 +162,11 @@ class CaptionSearch:
         return await asked.nprobes(probes).select(columns).to_arrow()
 
 
-async def _opened(table: CaptionTable) -> Any:
-    """The table in LanceDB's asynchronous interface, in the state that `table` is in."""
+async def _opened(table: CaptionTable, version: int) -> Any:
+    """A state of the table in LanceDB's asynchronous interface."""
     connection = await connect_async(table.path)
     lance = await connection.open_table(table.name)
-    await lance.checkout(table.lance.version)
+    await lance.checkout(version)
     return lance
 
 

@@ -14,7 +14,8 @@ NEIGHBOURS = 5
 def index_recall(workspace: Workspace, pool: str, samples: int = 200) -> float | None:
     """Return which share of the five nearest other captions a search by way of the index finds.
 
-    The prompts are captions of the pool, evenly spaced in its table. Their own pairs are left out of the count.
+    The prompts are captions of the pool, evenly spaced in its table. Their own pairs are left out of the
+    count.
 
     Args:
         workspace: Where to look.

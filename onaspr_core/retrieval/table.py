@@ -1,8 +1,8 @@
 """The LanceDB table of a pool's captions: rows in, rows and vectors out.
 
-There is one table per pool and embedding model. A row is a distinct caption with its vector and the pairs that
-it captions, so that a caption that stands under a thousand clips is one vector and one place in the index.
-What does not belong here: which rows there should be (`index`), when an index on the vectors pays
+There is one table per pool and embedding model. A row is a distinct caption with its vector and the pairs
+that it captions, so that a caption that stands under a thousand clips is one vector and one place in the
+index. What does not belong here: which rows there should be (`index`), when an index on the vectors pays
 (`vector_index`), and how the best are chosen (`search`, `lookup`).
 """
 
@@ -27,12 +27,12 @@ PAIR = pa.struct([("rank", pa.int64()), ("id", pa.string()), ("clip", pa.string(
 ROW = pa.schema(
     [("key", pa.string()), ("caption", pa.string()), ("rank", pa.int64()), ("pairs", pa.list_(PAIR))]
 )
-"""A row without its vector: the key of the caption's embedding, the caption, the smallest rank among its pairs,
-and the pairs by rank."""
+"""A row without its vector: the key of the caption's embedding, the caption, the smallest rank among its
+pairs, and the pairs by rank."""
 
 
 class Block(NamedTuple):
-    """Some rows: their ids in this state of the table, their ranks (n,), and their vectors, float32 (n, d)."""
+    """Some rows: their ids in this state of the table, ranks (n,), and vectors, float32 (n, d)."""
 
     row_ids: npt.NDArray[np.uint64]
     ranks: npt.NDArray[np.int64]
@@ -42,7 +42,8 @@ class Block(NamedTuple):
 class CaptionTable:
     """The table of one pool and one embedding model.
 
-    It is opened once, and reads the state that it was opened in or wrote, whatever other processes do meanwhile.
+    It is opened once, and reads the state that it was opened in or wrote, whatever other processes do
+    meanwhile.
     """
 
     def __init__(self, path: str, fingerprint: str, pool: str, version: int | None = None) -> None:
@@ -67,7 +68,7 @@ class CaptionTable:
             UserError: when the state to read is not there.
         """
         database = lancedb.connect(self.path)
-        table = database.open_table(self.name) if self.name in _names(database) else None
+        table: Any = database.open_table(self.name) if self.name in _names(database) else None
         if self._version is not None:
             try:
                 table.checkout(self._version)

@@ -1,15 +1,14 @@
 """The index on a pool's vectors: when it pays, how it is kept up, and how far a search looks into it.
 
 It is LanceDB's inverted file with RaBitQ codes of four bits a dimension. A pool of fewer captions than
-`PAYS_FROM` has none, since scoring all of them is as quick. A larger one's is built anew when there is none yet,
-when the pool has come to hold more than twice or less than half of the captions that it was built on, and when
-it has come to consist of more than `MOST_PARTS` parts; otherwise new rows are added to it as one more part.
+`PAYS_FROM` has none, since scoring all of them is as quick. A larger one's is built anew when there is none
+yet, when the pool has come to hold more than twice or less than half of the captions that it was built on,
+and when it has come to consist of more than `MOST_PARTS` parts; otherwise new rows become one more part.
 What does not belong here: how candidates from it become neighbours (`lookup`).
 """
 
 import math
 import re
-import time
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ EARLIER_STATES_LAST = timedelta(days=1)
 
 
 class VectorIndex(NamedTuple):
-    """What is known of an index: its name, how many captions it was built on, what it holds and lacks, its parts."""
+    """An index: its name, how many captions it was built on, holds and lacks, and its parts."""
 
     name: str
     built_on: int
@@ -43,7 +42,7 @@ class VectorIndex(NamedTuple):
     @property
     def probes(self) -> int:
         """How many partitions a search visits: half of a hundred, a quarter of a thousand."""
-        return math.ceil(2.5 * partitions(self.built_on) ** (2 / 3))
+        return math.ceil(2.5 * math.pow(partitions(self.built_on), 2 / 3))
 
 
 def partitions(captions: int) -> int:
@@ -84,7 +83,7 @@ def keep_up(table: CaptionTable, changed: bool) -> VectorIndex | None:
 
 
 def _build(table: CaptionTable, captions: int, old: VectorIndex | None) -> None:
-    """Build the index, and beside it those by rank and by key; the old one serves until the new one is there."""
+    """Build the index, and those by rank and by key; the old one serves until the new one is there."""
     logger.info("caption embeddings of %s: building the index of %d captions", table.pool, captions)
     named = {index.name for index in table.lance.list_indices()}
     for column in ("rank", "key"):

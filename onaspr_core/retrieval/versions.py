@@ -1,7 +1,7 @@
 """Which state of a pool the caption index holds, as the catalog tells without opening the index.
 
-It names the version of the LanceDB table too, so that whoever reads while another process writes reads what was
-finished last. What does not belong here: the rows themselves (`index`), and what was found among them
+It names the version of the LanceDB table too, so that whoever reads while another process writes reads what
+was finished last. What does not belong here: the rows themselves (`index`), and what was found among them
 (`neighbours`).
 """
 

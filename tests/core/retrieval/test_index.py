@@ -151,7 +151,7 @@ def test_what_was_written_before_a_run_was_ended_is_not_embedded_again(
 
 
 def test_of_two_runs_at_once_the_second_waits_and_finds_the_work_done(
-    open_pools: Open, model: Any, monkeypatch: pytest.MonkeyPatch
+    open_pools: Open, model: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     workspaces = [open_pools(ANIMALS), open_pools(ANIMALS)]
     encoding, waiting = threading.Event(), threading.Event()
@@ -168,7 +168,7 @@ def test_of_two_runs_at_once_the_second_waits_and_finds_the_work_done(
                 waiting.set()
 
     monkeypatch.setattr(model, "encode", encode_when_the_other_waits)
-    monkeypatch.setattr(logger, "level", logging.INFO)
+    caplog.set_level(logging.INFO, logger.name)
     listener, outcomes = Listener(), []
     logger.addHandler(listener)
     try:

@@ -120,7 +120,7 @@ def test_pairs_of_one_caption_go_by_rank(fill: Fill) -> None:
 
 
 def test_captions_of_one_vector_go_by_rank_however_many_the_index_left_out(fill: Fill) -> None:
-    # More captions tie than there are candidates: 32 writings of one sentence, which the model cannot tell apart.
+    # More captions tie than there are candidates: 32 writings of one sentence, which are one to the model.
     assert len(CASES) > lookup.LEAST_CANDIDATES
     captions = [*random_captions(600), *CASES]
     workspace = fill(captions)
@@ -131,7 +131,8 @@ def test_captions_of_one_vector_go_by_rank_however_many_the_index_left_out(fill:
 
 def test_a_reference_says_what_it_is(fill: Fill) -> None:
     (found,) = CaptionSearch(fill(["a dog runs", "a cat sleeps"]), "all").search("a dog runs", k=1)
-    assert found == Reference("0", "clip 0", "a dog runs", pytest.approx(1.0), pool_rank(0, "0"))
+    assert found.similarity == pytest.approx(1.0)
+    assert found == Reference("0", "clip 0", "a dog runs", found.similarity, pool_rank(0, "0"))
 
 
 def test_a_search_answers_from_the_state_that_it_was_opened_in(fill: Fill) -> None:
@@ -181,13 +182,8 @@ def test_recall_is_whole_where_the_index_looks_everywhere_and_less_where_it_hard
 
 def test_a_captions_own_pairs_do_not_count_for_recall(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = fill(random_captions(600))
-    alone = {
-        tuple(query.tolist()): found[:1]
-        for query, found in zip(
-            (vectors := embedder(workspace).encode(random_captions(600))),
-            nearest_pairs(CaptionSearch(workspace, "all").table, vectors, 1),
-            strict=True,
-        )
-    }
+    vectors = embedder(workspace).encode(random_captions(600))
+    nearest = nearest_pairs(CaptionSearch(workspace, "all").table, vectors, 1)
+    alone = {tuple(query.tolist()): found for query, found in zip(vectors, nearest, strict=True)}
     monkeypatch.setattr(CaptionSearch, "nearest", lambda self, query, k: alone[tuple(query.tolist())])
     assert index_recall(workspace, "all", samples=20) == 0.0
