@@ -83,7 +83,7 @@ def embed_captions(workspace: Workspace) -> Outcome:
         drop_others(workspace.lance_path, [pool.table.name for pool in pools])
     distinct = len(pa.chunked_array([c for pool in pools for c in pool.keys.chunks], pa.string()).unique())
     return Outcome(
-        version=version_of(f"{pool.table.pool} {pool.version}" for pool in pools),
+        version=version_of(pool.version for pool in pools),
         total=distinct,
         computed=embedded,
         reused=distinct - embedded,
@@ -149,12 +149,12 @@ def _look_at(workspace: Workspace, fingerprint: str, pool: str) -> _Pool:
         keys = connection.execute("select key from wanted").to_arrow_table()["key"]
         write = connection.execute(_WRITE).to_arrow_table()
         gone = [key for (key,) in connection.execute(_GONE).fetchall()]
-    return _Pool(table, keys, write, gone, _version(listed), listed.num_rows)
+    return _Pool(table, keys, write, gone, _version(pool, listed), listed.num_rows)
 
 
-def _version(listed: pa.Table) -> str:
-    """The hash of a pool's pairs, listed by rank."""
-    digest = hashlib.sha256()
+def _version(pool: str, listed: pa.Table) -> str:
+    """The hash of a pool's name and its pairs, listed by rank."""
+    digest = hashlib.sha256(json.dumps(pool).encode())
     for batch in listed.drop_columns("caption").to_batches():
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(json.dumps(row).encode())

@@ -126,7 +126,7 @@ def test_captions_of_one_vector_go_by_rank_however_many_the_index_left_out(fill:
     workspace = fill(captions)
     found = CaptionSearch(workspace, "all").search("a blue old dog ran", k=5)
     assert ids(found) == by_hand(workspace, captions, "a blue old dog ran", 5, len(captions))
-    assert [reference.similarity for reference in found] == [1.0] * 5
+    assert len({reference.similarity for reference in found}) == 1
 
 
 def test_a_reference_says_what_it_is(fill: Fill) -> None:

@@ -42,12 +42,13 @@ def test_new_rows_become_a_part_of_it_until_it_has_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "MOST_PARTS", 2)
-    keep_up(written(tmp_path, 0, 600), changed=True)
-    second = keep_up(written(tmp_path, 600, 20), changed=True)
-    assert second is not None and (second.built_on, second.parts) == (600, 2)
-    assert (second.indexed, second.unindexed) == (620, 0)
-    third = keep_up(written(tmp_path, 620, 20), changed=True)
-    assert third is not None and (third.built_on, third.parts, third.indexed) == (640, 1, 640)
+    indices = [keep_up(written(tmp_path, 0, 600), changed=True)]
+    indices += [keep_up(written(tmp_path, first, 20), changed=True) for first in range(600, 760, 20)]
+    known = [index for index in indices if index is not None]
+    assert [(index.indexed, index.unindexed) for index in known] == [(n, 0) for n in range(600, 780, 20)]
+    assert {index.parts for index in known} == {1, 2}
+    # Only two additions in a row fit beside what was built: a third means another build.
+    assert 3 <= len({index.built_on for index in known}) <= 5
 
 
 @pytest.mark.parametrize(
