@@ -56,6 +56,7 @@ test: install ## Run the whole suite.
 	$(BIN)/python -m pytest
 
 bench: install world ## Run the benchmarks; each prints a table with ratios.
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	@for script in benchmarks/[a-z]*.py; do echo; echo "== $$script"; $(BIN)/python $$script; done
 
 lint: install ## ruff and mypy --strict.

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", default=default_path(), help="the settings file (%(default)s)")
     chosen = parser.parse_args(arguments)
     try:
-        search = CaptionSearch(Workspace(load_settings(chosen.settings)), chosen.pool)
+        search = CaptionSearch(Workspace(load_settings(chosen.settings)), chosen.pool, in_memory=False)
         found = search.search(chosen.prompt, chosen.k, chosen.size, chosen.exact)
     except UserError as problem:
         print(problem, file=sys.stderr)

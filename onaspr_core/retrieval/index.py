@@ -93,7 +93,7 @@ def embed_captions(workspace: Workspace) -> Outcome:
             "pairs": sum(pool.pairs for pool in pools),
             "rows_written": sum(pool.write.num_rows for pool in pools),
             "rows_removed": sum(len(pool.gone) for pool in pools),
-            "captions_per_second": embedded / (written - started),
+            "captions_per_second": embedded / max(written - started, 1e-9),
             "vector_index": {name: index.told if index else "none" for name, index in indices.items()},
             "vector_index_seconds": kept_up - written,
             "captions_indexed": sum(index.indexed for index in indices.values() if index),

@@ -4,7 +4,7 @@ Both rank by exact similarity and give ties to the smaller rank, in the whole po
 smaller size. What does not belong here: what an experiment's prompts retrieve (`neighbours`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,11 @@ LEAST_CANDIDATES = 20
 
 
 def nearest_pairs(
-    table: CaptionTable, queries: Vectors, k: int, size: int | None = None
+    table: CaptionTable,
+    queries: Vectors,
+    k: int,
+    size: int | None = None,
+    advance: Callable[[int], None] = lambda rows: None,
 ) -> list[tuple[Reference, ...]]:
     """Return the k pairs nearest to each query, exactly, in one pass over the table.
 
@@ -40,6 +44,7 @@ def nearest_pairs(
         queries: float32 (queries, d), rows of length 1.
         k: How many; where the pool holds fewer, all of them are returned.
         size: Searches the pool as it would be with so many pairs.
+        advance: Told how many captions were looked at, block by block.
     """
     from onaspr_core.retrieval.search import nearest
 
@@ -50,6 +55,7 @@ def nearest_pairs(
         for block in table.blocks(greatest_rank):
             row_ids.append(block.row_ids)
             yield block.ranks, block.vectors
+            advance(len(block.ranks))
 
     found = nearest(queries, blocks(), k)
     numbers = np.unique([hit.row for hits in found for hit in hits])
@@ -64,8 +70,13 @@ def nearest_pairs(
 class CaptionSearch:
     """A pool's captions as they were when this was opened, ready for single prompts."""
 
-    def __init__(self, workspace: Workspace, pool: str) -> None:
-        """Open a pool: its index, and its captions into memory where they fit.
+    def __init__(self, workspace: Workspace, pool: str, in_memory: bool = True) -> None:
+        """Open a pool: its index, and its captions.
+
+        Args:
+            workspace: Where to look.
+            pool: The pool's name.
+            in_memory: Reads the captions into memory where they fit, which pays from a few prompts on.
 
         Raises:
             UserError: when there is no such pool, or its captions have not been embedded with this model.
@@ -78,7 +89,7 @@ class CaptionSearch:
         self.table = CaptionTable(workspace.lance_path, state.fingerprint, pool, state.table_version)
         self.index = vector_index(self.table)
         bytes_ = self.table.lance.count_rows() * self.table.dimensions * 4
-        self._resident = Resident(self.table) if bytes_ <= RESIDENT_BYTES else None
+        self._resident = Resident(self.table) if in_memory and bytes_ <= RESIDENT_BYTES else None
         # LanceDB's synchronous interface would take twice as long for a query of the index.
         self._lance = LOOP.run(_opened(self.table, state.table_version)) if self.index else None
 

@@ -17,6 +17,7 @@ from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.markdown import table
+from onaspr_core.progress import track
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
 from onaspr_core.retrieval.references import Reference as Reference
@@ -158,7 +159,9 @@ def _maker(
 
         table = CaptionTable(workspace.lance_path, encoder.fingerprint, experiment.pool, state.table_version)
         vectors = prompt_vectors(workspace, encoder, [prompt.text for prompt in batch])
-        found = nearest_pairs(table, vectors, _searched(experiment))
+        label = f"captions of {experiment.pool} searched for {len(batch)} prompts"
+        with track(label, table.lance.count_rows()) as advance:
+            found = nearest_pairs(table, vectors, _searched(experiment), advance=advance)
         _store(workspace, experiment, [(prompt.id, keys[prompt.id]) for prompt in batch], found)
         return ()
 

@@ -1,4 +1,7 @@
 import logging
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +22,34 @@ from onaspr_core.workspace import Workspace
 
 Open = Callable[..., Workspace]
 ANIMALS = {"a.mp4": "a dog runs", "b.mp4": "a cat sleeps", "c.mp4": "a bird sings", "d.mp4": "a dog runs"}
+
+OTHERS = {"a.mp4": "a cat sleeps", "b.mp4": "a dog runs", "c.mp4": "a fish swims", "e.mp4": "a dog runs"}
+KILLED_WHILE_WRITING = """
+import os, signal
+from pathlib import Path
+import lancedb.merge
+import numpy as np
+import pyarrow as pa
+from onaspr_core.retrieval import embedder
+from onaspr_core.retrieval.index import embed_captions
+from onaspr_core.settings import Settings
+from onaspr_core.workspace import Workspace
+
+def one_row_and_the_end(rows):
+    yield from rows.slice(0, 1).to_batches()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+merge = lancedb.merge.LanceMergeInsertBuilder
+execute = merge.execute
+merge.execute = lambda self, rows: execute(
+    self, pa.RecordBatchReader.from_batches(rows.schema, one_row_and_the_end(rows))
+)
+class Model:
+    preprocess = lambda self, texts: {}
+    encode = lambda self, texts, **_: np.ones((len(texts), 16), np.float32)
+embedder.load_sentence_transformer = lambda path: Model()
+embed_captions(Workspace(Settings.model_validate_json(Path("settings.json").read_text())))
+"""
 
 
 def table_of(workspace: Workspace, pool: str = "all") -> CaptionTable:
@@ -71,23 +102,30 @@ def test_a_second_run_embeds_nothing_loads_nothing_and_writes_nothing(open_pools
     assert table_of(workspace).lance.version == version
 
 
+def assert_finished_as_a_rebuild(
+    kept: Workspace, rebuilt: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Run once more; the tables must then be, to the bit, those of a run that starts from nothing."""
+    version = embed_captions(kept).version
+    rows = content(kept)
+    rebuilt.lance_path = str(tmp_path_factory.mktemp("rebuilt"))
+    assert embed_captions(rebuilt).version == version
+    assert content(rebuilt) == rows
+
+
 def test_new_changed_and_removed_captions_end_as_a_rebuild_would(
     open_pools: Open, model: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = embed_captions(open_pools(ANIMALS))
     model.encoded.clear()
-    changed = {"a.mp4": "a cat sleeps", "b.mp4": "a dog runs", "c.mp4": "a fish swims", "e.mp4": "a dog runs"}
-    workspace = open_pools(changed)
+    workspace = open_pools(OTHERS)
     after = embed_captions(workspace)
     assert model.encoded == ["a fish swims"]
     assert (after.total, after.computed, after.reused) == (3, 1, 2)
     assert (after.facts["rows_written"], after.facts["rows_removed"]) == (3, 1)
     assert after.version != before.version
-    rebuilt = open_pools(changed)
-    rebuilt.lance_path = str(tmp_path_factory.mktemp("rebuilt"))
-    assert embed_captions(rebuilt).version == after.version
-    assert content(rebuilt) == content(workspace)
-    assert {pair_id for _, pair_id in content(workspace)} == set(changed)
+    assert_finished_as_a_rebuild(workspace, open_pools(OTHERS), tmp_path_factory)
+    assert {pair_id for _, pair_id in content(workspace)} == set(OTHERS)
 
 
 def test_a_caption_that_moves_to_another_pool_takes_its_vector_along(open_pools: Open, model: Any) -> None:
@@ -148,6 +186,50 @@ def test_what_was_written_before_a_run_was_ended_is_not_embedded_again(
     outcome = embed_captions(open_pools(ANIMALS))
     assert (outcome.total, outcome.computed) == (3, 1)
     assert {pair_id for _, pair_id in content(workspace)} == set(ANIMALS)
+
+
+@pytest.mark.parametrize("step", ["upsert", "delete", "keep_up", "store_states", "drop_others"])
+def test_a_run_that_ends_at_any_step_leaves_what_was_finished_and_the_next_finishes(
+    step: str, open_pools: Open, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    embed_captions(open_pools(ANIMALS))
+    workspace = open_pools(OTHERS)
+    fingerprint = embedder(workspace).fingerprint
+    before = caption_state(workspace, "all", fingerprint)
+
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as ended:
+        ended.setattr(CaptionTable if step in ("upsert", "delete") else index, step, end)
+        with pytest.raises(KeyboardInterrupt):
+            embed_captions(workspace)
+    state = caption_state(workspace, "all", fingerprint)
+    if step != "drop_others":
+        assert state == before
+        held = CaptionTable(workspace.lance_path, fingerprint, "all", state.table_version).rows()
+        assert set(held["caption"].to_pylist()) == set(ANIMALS.values())
+    assert_finished_as_a_rebuild(workspace, open_pools(OTHERS), tmp_path_factory)
+
+
+def test_a_run_that_is_killed_while_it_writes_loses_no_row(
+    open_pools: Open, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    embed_captions(open_pools(ANIMALS))
+    workspace = open_pools(OTHERS)
+    before = content(workspace)
+    (tmp_path / "settings.json").write_text(workspace.settings.model_dump_json())
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(index.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert content(workspace) == before
+    assert_finished_as_a_rebuild(workspace, open_pools(OTHERS), tmp_path_factory)
 
 
 def test_of_two_runs_at_once_the_second_waits_and_finds_the_work_done(

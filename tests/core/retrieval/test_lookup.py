@@ -90,15 +90,14 @@ def ids(references: Iterable[Reference]) -> list[str]:
     return [reference.pair_id for reference in references]
 
 
-@pytest.mark.parametrize("resident_bytes", [1 << 30, 0], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("size", [None, 1, 3, 300, 900, 1999, 5000])
 def test_by_index_exactly_and_all_at_once_the_same_is_found_in_a_pool_of_any_size(
-    fill: Fill, monkeypatch: pytest.MonkeyPatch, resident_bytes: int, size: int | None
+    fill: Fill, in_memory: bool, size: int | None
 ) -> None:
-    monkeypatch.setattr(lookup, "RESIDENT_BYTES", resident_bytes)
     captions = random_captions(2000)
     workspace = fill(captions)
-    search = CaptionSearch(workspace, "all")
+    search = CaptionSearch(workspace, "all", in_memory)
     assert search.index is not None
     vectors = embedder(workspace).encode(PROMPTS)
     at_once = nearest_pairs(search.table, vectors, 5, size)
