@@ -9,7 +9,7 @@ import pyarrow as pa
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome
 from onaspr_core.pool.manifest import pool_rank
-from onaspr_core.retrieval import index
+from onaspr_core.retrieval import index, rows
 from onaspr_core.retrieval.embedder import Vectors, embedder
 from onaspr_core.retrieval.table import ROW, CaptionTable
 from onaspr_core.retrieval.vector_index import keep_up
@@ -47,7 +47,7 @@ def embed(workspace: Workspace, captions: Mapping[str, str]) -> Outcome:
         MadeUpPair(id_, caption, pool_rank(0, id_), content_key("clip", id=id_))
         for id_, caption in captions.items()
     ]
-    setattr(index, "pool_pairs", lambda workspace, pool: pairs)  # noqa: B010 (mypy knows its type)
+    setattr(rows, "pool_pairs", lambda workspace, pool: pairs)  # noqa: B010 (mypy knows its type)
     return index.embed_captions(workspace)
 
 

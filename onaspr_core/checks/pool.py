@@ -9,7 +9,7 @@ from onaspr_core.catalog import CONFIG
 from onaspr_core.checks.finding import Finding, every, percent
 from onaspr_core.pool.manifest import listed_pairs, unusable_pairs
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.index import wanted_rows
+from onaspr_core.retrieval.rows import wanted_rows
 from onaspr_core.retrieval.table import CaptionTable
 from onaspr_core.workspace import Workspace
 

@@ -1,9 +1,9 @@
 """The caption index: the embedding of every caption whose clip is ready, kept up to date with the pools.
 
 A caption is upserted when it or the pairs that it captions change, and deleted when the last of them is gone;
-equal captions are embedded once, whatever pools they stand in. What does not belong here: the LanceDB tables
-themselves (`table`, `vector_index`), the record of what they hold (`versions`), and what the prompts of an
-experiment retrieve (`neighbours`).
+equal captions are embedded once, whatever pools they stand in. What does not belong here: which rows there
+should be (`rows`), the LanceDB tables themselves (`table`, `vector_index`), the record of what they hold
+(`versions`), and what the prompts of an experiment retrieve (`neighbours`).
 """
 
 import hashlib
@@ -14,31 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
-from onaspr_core.artifacts import content_key
-from onaspr_core.catalog import CONFIG
 from onaspr_core.compute import Outcome, version_of
-from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.progress import logger, track
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
-from onaspr_core.retrieval.table import ROW, CaptionTable, drop_others, tables_of
+from onaspr_core.retrieval.rows import unlike, wanted_rows
+from onaspr_core.retrieval.table import PAIR, CaptionTable, drop_others, tables_of
 from onaspr_core.retrieval.vector_index import keep_up
 from onaspr_core.retrieval.versions import CaptionState, store_states
 from onaspr_core.workspace import Workspace
 
 CAPTIONS_PER_WRITE = 8192
-
-_WANTED = """create table wanted as
-    select key, any_value(caption) as caption, min(rank) as rank,
-        list({'rank': rank, 'id': id, 'clip': clip} order by rank, id) as pairs
-    from listed group by key order by min(rank), key"""
-_WRITE = """select wanted.*, held.key is not null as stored from wanted left join held using (key)
-    where held.pairs is distinct from wanted.pairs order by wanted.rank, key"""
-_GONE = "select key from held anti join wanted using (key)"
 
 
 class _Pool(NamedTuple):
@@ -111,53 +101,22 @@ def _state(pool: _Pool, encoder: TextEmbedder) -> CaptionState:
     return CaptionState(pool.table.pool, encoder.fingerprint, pool.version, pool.pairs, table_version)
 
 
-def wanted_rows(workspace: Workspace, fingerprint: str, pool: str) -> pa.Table:
-    """Return the rows that a pool's table should hold, as `ROW`, by rank: captions with a clip.
-
-    Raises:
-        UserError: when manifest or clips have not been materialized.
-    """
-    with _memory(listed=_listed(workspace, fingerprint, pool)) as connection:
-        connection.execute(_WANTED)
-        return connection.execute("select * from wanted").to_arrow_table().cast(ROW)
-
-
-def _listed(workspace: Workspace, fingerprint: str, pool: str) -> pa.Table:
-    """The pairs of a pool that have a clip, by rank, each with the key of its caption's embedding."""
-    pairs = pool_pairs(workspace, pool)
-    keys = {
-        caption: content_key("caption", text=caption, embedder=fingerprint)
-        for caption in {pair.caption for pair in pairs}
-    }
-    return pa.table(
-        {
-            "key": pa.array([keys[pair.caption] for pair in pairs], pa.string()),
-            "caption": pa.array([pair.caption for pair in pairs], pa.string()),
-            "rank": pa.array([pair.rank for pair in pairs], pa.int64()),
-            "id": pa.array([pair.id for pair in pairs], pa.string()),
-            "clip": pa.array([pair.clip_key for pair in pairs], pa.string()),
-        }
-    )
-
-
 def _look_at(workspace: Workspace, fingerprint: str, pool: str) -> _Pool:
     """Compare a pool as it is with its table."""
     table = CaptionTable(workspace.lance_path, fingerprint, pool)
-    listed = _listed(workspace, fingerprint, pool)
-    with _memory(listed=listed, held=table.rows()) as connection:
-        connection.execute(_WANTED)
-        keys = connection.execute("select key from wanted").to_arrow_table()["key"]
-        write = connection.execute(_WRITE).to_arrow_table()
-        gone = [key for (key,) in connection.execute(_GONE).fetchall()]
-    return _Pool(table, keys, write, gone, _version(pool, listed), listed.num_rows)
+    wanted = wanted_rows(workspace, fingerprint, pool)
+    write, gone = unlike(wanted, table.rows())
+    pairs = sum(pc.list_value_length(wanted["pairs"]).to_pylist())
+    return _Pool(table, wanted["key"], write, gone, _version(pool, wanted), pairs)
 
 
-def _version(pool: str, listed: pa.Table) -> str:
-    """The hash of a pool's name and its pairs, listed by rank."""
+def _version(pool: str, wanted: pa.Table) -> str:
+    """The hash of a pool's name and its rows, which come by rank; a caption is told by its key."""
+    pairs = wanted["pairs"].combine_chunks()
+    fields = [pairs.flatten().field(field.name) for field in PAIR]
     digest = hashlib.sha256(json.dumps(pool).encode())
-    for batch in listed.drop_columns("caption").to_batches():
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(json.dumps(row).encode())
+    for column in (wanted["key"], pc.list_value_length(pairs), *fields):
+        digest.update(json.dumps(column.to_pylist()).encode())
     return digest.hexdigest()[:40]
 
 
@@ -188,15 +147,6 @@ def _known(rows: pa.Table, own: CaptionTable, tables: Sequence[CaptionTable]) ->
         if table is not own:
             known |= table.vectors([key for key in rows["key"].to_pylist() if key not in known])
     return known
-
-
-@contextmanager
-def _memory(**tables: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a database in memory with these tables in it."""
-    with duckdb.connect(":memory:", config=CONFIG) as connection:
-        for name, rows in tables.items():
-            connection.register(name, rows)
-        yield connection
 
 
 @contextmanager

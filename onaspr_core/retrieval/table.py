@@ -2,7 +2,7 @@
 
 There is one table per pool and embedding model. A row is a distinct caption with its vector and the pairs
 that it captions, so that a caption that stands under a thousand clips is one vector and one place in the
-index. What does not belong here: which rows there should be (`index`), when an index on the vectors pays
+index. What does not belong here: which rows there should be (`rows`), when an index on the vectors pays
 (`vector_index`), and how the best are chosen (`search`, `lookup`).
 """
 

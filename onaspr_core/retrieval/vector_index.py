@@ -3,7 +3,9 @@
 It is LanceDB's inverted file with RaBitQ codes of four bits a dimension. A pool of fewer captions than
 `PAYS_FROM` has none, since scoring all of them is as quick. A larger one's is built anew when there is none
 yet, when the pool has come to hold more than twice or less than half of the captions that it was built on,
-and when it has come to consist of more than `MOST_PARTS` parts; otherwise new rows become one more part.
+and when it has come to consist of more than `MOST_PARTS` parts. Otherwise new rows become one more part once
+they are more than `MOST_UNINDEXED` of all; until then a search scores them beside what the index names, since
+compacting the table rewrites all of it.
 What does not belong here: how candidates from it become neighbours (`lookup`).
 """
 
@@ -19,6 +21,8 @@ from onaspr_core.retrieval.table import CaptionTable
 
 PAYS_FROM = 20_000
 MOST_PARTS = 8
+MOST_UNINDEXED = 0.02
+MOST_FRAGMENTS = 64
 BITS_PER_DIMENSION = 4
 
 EARLIER_STATES_LAST = timedelta(days=1)
@@ -60,7 +64,7 @@ def vector_index(table: CaptionTable) -> VectorIndex | None:
 
 
 def keep_up(table: CaptionTable, changed: bool) -> VectorIndex | None:
-    """Compact a table that changed and bring its index up to it; return the index, or None without one.
+    """Compact a table and bring its index up to it where that pays; return the index, or None without one.
 
     Args:
         table: Its rows are final, and no other process writes to it.
@@ -69,10 +73,11 @@ def keep_up(table: CaptionTable, changed: bool) -> VectorIndex | None:
     index = vector_index(table)
     if table.lance is None:
         return None
-    if changed or (index and index.unindexed):
+    captions = table.lance.count_rows()
+    waiting = index and (index.unindexed > captions * MOST_UNINDEXED or _fragments(table) > MOST_FRAGMENTS)
+    if waiting or (changed and not index):
         table.lance.optimize(cleanup_older_than=EARLIER_STATES_LAST)
         index = vector_index(table)
-    captions = table.lance.count_rows()
     if captions < PAYS_FROM or table.dimensions % 8:
         if index:
             table.lance.drop_index(index.name)
@@ -80,6 +85,11 @@ def keep_up(table: CaptionTable, changed: bool) -> VectorIndex | None:
     if index is None or index.parts > MOST_PARTS or not captions / 2 <= index.built_on <= captions * 2:
         _build(table, captions, index)
     return vector_index(table)
+
+
+def _fragments(table: CaptionTable) -> int:
+    """Into how many files the rows are divided: each write that is not compacted adds one."""
+    return int(table.lance.stats()["fragment_stats"]["num_fragments"])
 
 
 def _build(table: CaptionTable, captions: int, old: VectorIndex | None) -> None:

@@ -11,7 +11,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.index import wanted_rows
+from onaspr_core.retrieval.rows import wanted_rows
 from onaspr_core.retrieval.table import ROW, CaptionTable
 from onaspr_core.workspace import Workspace
 from tests.core.checks.conftest import Project
