@@ -41,12 +41,17 @@ def workspace_at(root: Path, model: str) -> Workspace:
     return Workspace(settings)
 
 
-def embed(workspace: Workspace, captions: Mapping[str, str]) -> Outcome:
-    """Run `embed_captions` on a pool of these captions by id."""
+def made_up(captions: Mapping[str, str]) -> list[MadeUpPair]:
+    """Return the pairs of a pool of these captions by id, by rank."""
     pairs = [
         MadeUpPair(id_, caption, pool_rank(0, id_), content_key("clip", id=id_))
         for id_, caption in captions.items()
     ]
+    return sorted(pairs, key=lambda pair: pair.rank)
+
+
+def embed(workspace: Workspace, pairs: Sequence[MadeUpPair]) -> Outcome:
+    """Run `embed_captions` on a pool of these pairs."""
     setattr(rows, "pool_pairs", lambda workspace, pool: pairs)  # noqa: B010 (mypy knows its type)
     return index.embed_captions(workspace)
 

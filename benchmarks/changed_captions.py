@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from _captions import add_argument, distinct_captions
-from _pools import POOL, embed, workspace_at
+from _pools import POOL, embed, made_up, workspace_at
 from _timing import print_table, verdict
 
 from onaspr_core.compute import Outcome
@@ -22,9 +22,9 @@ from onaspr_core.workspace import Workspace
 
 def timed(root: Path, model: str, captions: dict[str, str]) -> tuple[float, Outcome, Workspace]:
     """Embed a pool as a new run would: models are loaded when they are needed."""
-    workspace = workspace_at(root, model)
+    workspace, pairs = workspace_at(root, model), made_up(captions)
     started = time.perf_counter()
-    outcome = embed(workspace, captions)
+    outcome = embed(workspace, pairs)
     return time.perf_counter() - started, outcome, workspace
 
 

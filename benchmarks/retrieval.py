@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from _captions import add_argument, distinct_captions
-from _pools import POOL, embed, workspace_at, write
+from _pools import POOL, embed, made_up, workspace_at, write
 from _timing import interleaved, median_ratio, print_table, verdict
 
 from onaspr_core.retrieval.embedder import Vectors, embedder, unit_rows
@@ -206,7 +206,7 @@ def main() -> None:
         root: Path = (chosen.keep or Path(name)).resolve()
         workspace = workspace_at(root, chosen.model)
         started = time.perf_counter()
-        outcome = embed(workspace, {str(number): text for number, text in enumerate(captions)})
+        outcome = embed(workspace, made_up({str(number): text for number, text in enumerate(captions)}))
         taken = time.perf_counter() - started
         print(
             f"{outcome.computed} of {outcome.total} captions embedded in {taken:.0f} s, "

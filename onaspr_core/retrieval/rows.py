@@ -3,6 +3,8 @@
 What does not belong here: reading and writing the table (`table`), and bringing it up to date (`index`).
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -31,11 +33,10 @@ def wanted_rows(workspace: Workspace, fingerprint: str, pool: str) -> pa.Table:
     ends = np.cumsum(np.bincount(codes, minlength=count))
     starts = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
     texts = captions.dictionary.to_pylist()
+    keys = [content_key("caption", text=text, embedder=fingerprint) for text in texts]
     return pa.table(
         [
-            pa.array(
-                [content_key("caption", text=text, embedder=fingerprint) for text in texts], pa.string()
-            ),
+            pa.array(keys, pa.string()),
             captions.dictionary,
             arrays[0].take(pa.array(starts[:-1])),
             pa.ListArray.from_arrays(starts, pa.StructArray.from_arrays(arrays, fields=list(PAIR))),
@@ -65,7 +66,7 @@ def unlike(wanted: pa.Table, held: pa.Table) -> tuple[pa.Table, list[str]]:
 def _equal(ours: pa.Table, theirs: pa.Table) -> npt.NDArray[np.bool_]:
     """Say of each row, (n,), whether caption, rank and pairs are equal; every row of `ours` has a pair."""
     lengths = _numbers(pc.list_value_length(ours["pairs"]))
-    equal = lengths == _numbers(pc.list_value_length(theirs["pairs"]))
+    equal: npt.NDArray[np.bool_] = lengths == _numbers(pc.list_value_length(theirs["pairs"]))
     for name in ("caption", "rank"):
         equal &= _numbers(pc.equal(ours[name], theirs[name]))
     alike = np.flatnonzero(equal)
@@ -81,5 +82,5 @@ def _equal(ours: pa.Table, theirs: pa.Table) -> npt.NDArray[np.bool_]:
     return equal
 
 
-def _numbers(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:
+def _numbers(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
     return np.asarray(column)

@@ -21,7 +21,7 @@ from onaspr_core.retrieval.table import CaptionTable
 
 PAYS_FROM = 20_000
 MOST_PARTS = 8
-MOST_UNINDEXED = 0.02
+MOST_UNINDEXED = 0.01
 MOST_FRAGMENTS = 64
 BITS_PER_DIMENSION = 4
 
