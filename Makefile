@@ -57,6 +57,7 @@ test: install ## Run the whole suite, in WORKERS processes.
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: install world ## Run the benchmarks; each prints a table with ratios.
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	@for script in benchmarks/[a-z]*.py; do echo; echo "== $$script"; $(BIN)/python $$script; done
 
 lint: install ## ruff and mypy --strict.

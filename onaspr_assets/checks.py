@@ -106,8 +106,16 @@ def few_videos_are_unusable(workspace: Workspace) -> Finding:
 
 @_check(caption_embeddings, blocking=True)
 def every_clip_has_one_row(workspace: Workspace) -> Finding:
-    """The table of captions holds exactly one row for each pair of a pool that has a clip."""
+    """The caption index holds each caption of a pool in one row, with all of its pairs that have a clip."""
     from onaspr_core.checks.pool import every_clip_has_one_row as look
+
+    return look(workspace)
+
+
+@_check(caption_embeddings, blocking=False)
+def the_index_finds_the_nearest(workspace: Workspace) -> Finding:
+    """Warns when an index finds fewer of the five nearest captions than `checks.index_recall` asks for."""
+    from onaspr_core.checks.retrieval import the_index_finds_the_nearest as look
 
     return look(workspace)
 
@@ -192,6 +200,7 @@ def no_score_moved_far(workspace: Workspace, e: Experiment) -> Finding:
 CHECKS = (
     few_videos_are_unusable,
     every_clip_has_one_row,
+    the_index_finds_the_nearest,
     every_prompt_is_in_the_catalog,
     every_prompt_has_neighbours,
     every_clip_is_inverted,

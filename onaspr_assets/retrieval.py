@@ -18,7 +18,7 @@ from onaspr_assets.resources import WorkspaceResource
 def caption_embeddings(
     context: dg.AssetExecutionContext, workspace: WorkspaceResource
 ) -> dg.MaterializeResult:
-    """The captions of all pool clips and their sentence embeddings, in one LanceDB table.
+    """The captions of all pool clips and their sentence embeddings, in a LanceDB table of each pool.
 
     Changes when a caption comes, goes or is reworded, or when the embedding model changes.
     """

@@ -29,7 +29,7 @@ class EmbeddingSettings(Section):
     """The Sentence-BERT model that captions and prompts are compared with (Eq 3, Eq 6)."""
 
     model: str = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-    batch_size: Count = 64
+    batch_size: Count = 256
 
 
 class BackboneSettings(Section):
@@ -128,7 +128,8 @@ class CheckSettings(Section):
     """From when on a check says that a person should look. No result depends on it, and no version moves.
 
     Three are shares, 0 … 1: of prompts that kept their original text, of a pool's videos that became no clip,
-    and of inverted latents that are unlike Gaussian noise. A latent is when its mean is farther than
+    and of inverted latents that are unlike Gaussian noise. `index_recall` is the least share of the five
+    nearest captions that the index of a pool may find. A latent is unlike noise when its mean is farther than
     `noise_mean` from 0, its variance more than a factor `noise_variance` from 1, its kurtosis farther than
     `noise_kurtosis` from 3, or the correlation of neighbouring values, in space or in time, farther than
     `noise_correlation` from 0.
@@ -136,6 +137,7 @@ class CheckSettings(Section):
 
     fallback_share: Fraction = 0.25
     unreadable_share: Fraction = 0.05
+    index_recall: Fraction = 0.99
     noise_share: Fraction = 0.05
     noise_mean: Positive = 0.25
     noise_variance: Annotated[float, Field(gt=1), AfterValidator(finite)] = 2.0

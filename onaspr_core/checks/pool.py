@@ -2,40 +2,61 @@
 
 from collections import Counter
 
+import duckdb
+import pyarrow.compute as pc
+
+from onaspr_core.catalog import CONFIG
 from onaspr_core.checks.finding import Finding, every, percent
 from onaspr_core.pool.manifest import listed_pairs, unusable_pairs
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.index import wanted_rows
-from onaspr_core.retrieval.table import CaptionIndex
+from onaspr_core.retrieval.rows import wanted_rows
+from onaspr_core.retrieval.table import CaptionTable
 from onaspr_core.workspace import Workspace
+
+_EXTRA = "a row without a clip"
+_UNLIKE = f"""with seen as (
+        select key, count(*) as count,
+            any_value({{'caption': caption, 'rank': rank, 'pairs': pairs}}) as content
+        from held group by key),
+    asked as (select key, {{'caption': caption, 'rank': rank, 'pairs': pairs}} as content from wanted)
+    select coalesce(asked.content, seen.content).pairs[1].id as pair_id,
+        case when asked.content is null then '{_EXTRA}'
+            when count is distinct from 1 then coalesce(count, 0) || ' rows'
+            else 'its row has another caption, clip or rank' end
+    from asked full join seen using (key)
+    where asked.content is distinct from seen.content or count > 1 order by pair_id"""
+"""Each caption whose row is not as it should be, by the first of its pairs, and why."""
 
 
 def every_clip_has_one_row(workspace: Workspace) -> Finding:
-    """Compare the caption index, row by row, with the pairs of all pools whose clips are ready.
+    """Compare the caption index, row by row, with the captions and clips of all pools whose clips are ready.
 
     Raises:
         UserError: when manifest or clips have not been materialized.
     """
     fingerprint = embedder(workspace).fingerprint
-    wanted = {row.row: row for row in wanted_rows(workspace, fingerprint)}
-    held = CaptionIndex(workspace.lance_path, fingerprint).rows()
-    counts = Counter(row.row for row in held)
-    present = {row.row: row for row in held}
     problems: list[tuple[str, str]] = []
-    for key, row in wanted.items():
-        if counts[key] != 1:
-            problems.append((f"{row.pool}/{row.pair_id}", f"{counts[key]} rows"))
-        elif present[key] != row:
-            problems.append((f"{row.pool}/{row.pair_id}", "its row has another caption, clip or rank"))
-    extra = [row for key, row in present.items() if key not in wanted]
-    problems += [(f"{row.pool}/{row.pair_id}", "a row without a clip") for row in extra]
+    clips = captions = rows = extra = 0
+    for pool in workspace.settings.pools:
+        wanted = wanted_rows(workspace, fingerprint, pool)
+        held = CaptionTable(workspace.lance_path, fingerprint, pool).rows()
+        with duckdb.connect(":memory:", config=CONFIG) as connection:
+            connection.register("wanted", wanted)
+            connection.register("held", held)
+            found = connection.execute(_UNLIKE).fetchall()
+        problems += [(f"{pool}/{pair_id}", what) for pair_id, what in found]
+        extra += sum(what == _EXTRA for _, what in found)
+        clips += sum(pc.list_value_length(wanted["pairs"]).to_pylist())
+        captions += wanted.num_rows
+        rows += held.num_rows
     return every(
-        "rows of captions are those of the pairs with a clip",
-        len(wanted) + len(extra),
+        "captions have a row with all of their clips",
+        captions + extra,
         problems,
         "materialize caption_embeddings",
-        clips=len(wanted),
-        rows=len(held),
+        clips=clips,
+        captions=captions,
+        rows=rows,
     )
 
 

@@ -1,12 +1,13 @@
-"""Checks of prompts and neighbours: that the catalog holds what the file says, and that all can be used."""
+"""Checks of prompts, the index and neighbours: that all is as in the files, is found, and can be used."""
 
-from onaspr_core.checks.finding import Finding, every
+from onaspr_core.checks.finding import Finding, every, listed, percent
 from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.prompts import load_prompts, read_prompt_file
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.neighbours import neighbours_of
-from onaspr_core.retrieval.versions import caption_version
+from onaspr_core.retrieval.recall import index_recall
+from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -37,14 +38,39 @@ def every_prompt_is_in_the_catalog(workspace: Workspace, e: Experiment) -> Findi
     )
 
 
+def the_index_finds_the_nearest(workspace: Workspace) -> Finding:
+    """Compare each index's recall of the five nearest captions, on 200 prompts, with `checks.index_recall`.
+
+    Raises:
+        UserError: when the captions of a pool have not been embedded, or a pool is empty.
+    """
+    wanted = workspace.settings.checks.index_recall
+    measured = {pool: index_recall(workspace, pool) for pool in workspace.settings.pools}
+    recalls = {pool: recall for pool, recall in measured.items() if recall is not None}
+    if not recalls:
+        return Finding(True, "no pool is large enough for an index: every search scores all captions")
+    least = min(recalls.values())
+    low = [pool for pool, recall in recalls.items() if recall < wanted]
+    said = f"the index of every pool finds at least {percent(least)} of the five nearest captions"
+    if low:
+        said = (
+            f"the index of {listed(low)} finds as little as {percent(least)} of the five nearest captions, "
+            f"less than {percent(wanted)}; neighbours are found without it all the same, so search single "
+            f"prompts with --exact, or delete {workspace.lance_path} and materialize caption_embeddings"
+        )
+    rows = [(pool, f"{recall:.4f}") for pool, recall in sorted(recalls.items(), key=lambda own: own[1])]
+    facts = {"recall_at_5": least, "recall_at_5_by_pool": recalls, "wanted_recall": wanted}
+    return Finding(not low, said, facts, ("pool", "recall@5"), rows)
+
+
 def every_prompt_has_neighbours(workspace: Workspace, e: Experiment) -> Finding:
     """Look at each prompt's references: max(k, 1) or the whole pool, and the neighbour's clip is ready.
 
     Raises:
         UserError: when a prompt has no neighbours for its present text, pool and k.
     """
-    _, pairs = caption_version(workspace, e.pool, embedder(workspace).fingerprint)
-    wanted = min(max(e.references.k, 1), pairs)
+    state = caption_state(workspace, e.pool, embedder(workspace).fingerprint)
+    wanted = min(max(e.references.k, 1), state.pairs)
     ready = {(pair.id, pair.clip_key) for pair in pool_pairs(workspace, e.pool)}
     found = neighbours_of(workspace, e)
     problems = []

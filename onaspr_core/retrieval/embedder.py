@@ -15,6 +15,8 @@ from onaspr_core.errors import UserError
 from onaspr_core.paths import folder_fingerprint, is_a_place, resolve
 from onaspr_core.workspace import Workspace
 
+TOKENS_AT_ONCE = 16384
+
 Vectors = npt.NDArray[np.float32]
 """float32, (texts, dimensions), rows of length 1."""
 
@@ -55,13 +57,7 @@ class SentenceEmbedder:
             UserError: when the model cannot be loaded.
         """
         model = self._workspace.models.get(f"sentence embedder {self._path}", self._load)
-        rows = model.encode(
-            list(texts),
-            batch_size=self._workspace.settings.embedding.batch_size,
-            convert_to_numpy=True,
-            show_progress_bar=False,
-        )
-        return unit_rows(np.asarray(rows, np.float32))
+        return unit_rows(encode_by_length(model, texts, self._workspace.settings.embedding.batch_size))
 
     def _load(self) -> Any:
         return load_sentence_transformer(self._path)
@@ -81,14 +77,44 @@ def load_sentence_transformer(path: str) -> Any:
     import torch
     from sentence_transformers import SentenceTransformer
 
+    from onaspr_core.retrieval import onednn
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return SentenceTransformer(path, device=device)
+        model = SentenceTransformer(path, device=device)
     except (OSError, ValueError, KeyError) as problem:
         raise UserError(
             f"embedding.model: {path} cannot be loaded as a sentence-transformers model; name a folder that "
             f"holds one, or a hub id that this machine can reach: {problem}"
         ) from problem
+    if device == "cpu" and onednn.available():
+        onednn.use_onednn(model)
+    return model
+
+
+def encode_by_length(model: Any, texts: Sequence[str], batch_size: int) -> Vectors:
+    """Encode texts of as many tokens together, so that nothing is padded.
+
+    Padding costs time, and with it a text's vector would depend, in its last bits, on the texts beside it.
+
+    Args:
+        model: A sentence-transformers model.
+        texts: At least one.
+        batch_size: The most texts that go through the model at once; fewer when they are long.
+
+    Returns:
+        What the model's own `encode` returns, float32 (texts, dimensions), in the order of the texts.
+    """
+    mask = model.preprocess(list(texts)).get("attention_mask")
+    lengths = np.ones(len(texts), np.int64) if mask is None else mask.sum(1).numpy()
+    parts, order = [], np.argsort(lengths, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        at_once = max(1, min(batch_size, TOKENS_AT_ONCE // int(lengths[rows[0]])))
+        parts.append(model.encode([texts[i] for i in rows], batch_size=at_once, show_progress_bar=False))
+    encoded = np.concatenate(parts).astype(np.float32, copy=False)
+    vectors = np.empty_like(encoded)
+    vectors[order] = encoded
+    return vectors
 
 
 def unit_rows(rows: Vectors) -> Vectors:

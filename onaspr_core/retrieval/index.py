@@ -1,36 +1,61 @@
-"""The caption index: an embedding for every pair whose clip is ready, kept up to date with the pools.
+"""The caption index: the embedding of every caption whose clip is ready, kept up to date with the pools.
 
-A row is upserted when its content changes and deleted when its pair is gone; equal captions are embedded
-once, whatever pools they stand in. What does not belong here: the LanceDB table itself (`table`), the record
-of what it holds (`versions`), and what the prompts of an experiment retrieve (`neighbours`).
+A caption is upserted when it or the pairs that it captions change, and deleted when the last of them is gone;
+equal captions are embedded once, whatever pools they stand in. What does not belong here: which rows there
+should be (`rows`), the LanceDB tables themselves (`table`, `vector_index`), the record of what they hold
+(`versions`), and what the prompts of an experiment retrieve (`neighbours`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 
-from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
+from onaspr_core.compute import Outcome, Preview, version_of
 from onaspr_core.pool.leakage import leak_table, near_pairs
-from onaspr_core.pool.manifest import pool_pairs
+from onaspr_core.pool.manifest_table import withdrawn_pairs
+from onaspr_core.progress import logger, track
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
 from onaspr_core.retrieval.near_captions import look_for_near_captions
-from onaspr_core.retrieval.table import CaptionIndex, CaptionRow
-from onaspr_core.retrieval.versions import caption_versions, store_versions
+from onaspr_core.retrieval.rows import unlike, wanted_rows
+from onaspr_core.retrieval.table import PAIR, CaptionTable, drop_others, tables_of
+from onaspr_core.retrieval.vector_index import keep_up
+from onaspr_core.retrieval.versions import CaptionState, caption_versions, store_states
 from onaspr_core.workspace import Workspace
 
-CAPTIONS_PER_WRITE = 2048
+CAPTIONS_PER_WRITE = 8192
 LOOKS = 3
 """A pool is looked at until no caption leaves; one that comes back may say the same as another item."""
+
+
+class _Pool(NamedTuple):
+    """A pool: its table, the keys that it must hold, the rows to write, the keys to delete, its version.
+
+    Rows to write have a column `stored`: whether their vectors are in the table.
+    """
+
+    table: CaptionTable
+    keys: pa.ChunkedArray
+    write: pa.Table
+    gone: list[str]
+    version: str
+    pairs: int
 
 
 def embed_captions(workspace: Workspace) -> Outcome:
     """Bring the caption index up to the pools: embed new captions, move changed rows, delete gone ones.
 
-    Items are distinct captions; the version moves with any row (pair, rank, caption, clip) of the index.
-    Captions that say the same as a benchmark's are told, and leave the index of a pool that refuses them.
+    Items are distinct captions; the version moves with any pair (its id, rank, caption or clip) of the pools.
+    Of two runs at once the second waits for the first, and finds its work done. Captions that say the same as a benchmark's are told, and leave the index of a pool that refuses them.
 
     Raises:
         UserError: when manifest or clips have not been materialized, or the model cannot be loaded.
@@ -58,11 +83,14 @@ def embed_captions(workspace: Workspace) -> Outcome:
 def _look(workspace: Workspace) -> set[str]:
     """The pools from which captions that a benchmark has come to be refused, or are not any more."""
     encoder = embedder(workspace)
-    index = CaptionIndex(workspace.lance_path, encoder.fingerprint)
 
     def blocks(pool: str) -> Iterator[tuple[Sequence[str], Vectors]]:
-        for block in index.blocks(pool):
-            yield [row.caption for row in block.rows], block.vectors
+        table = CaptionTable(workspace.lance_path, encoder.fingerprint, pool)
+        if table.lance is not None:
+            texts = table.texts()
+            captions = dict(zip(texts["_rowid"].to_pylist(), texts["caption"].to_pylist(), strict=True))
+            for block in table.blocks():
+                yield [captions[row] for row in block.row_ids.tolist()], block.vectors
 
     versions = caption_versions(workspace, encoder.fingerprint)
     return look_for_near_captions(workspace, encoder, blocks, versions)
@@ -70,79 +98,113 @@ def _look(workspace: Workspace) -> set[str]:
 
 def _bring_up(workspace: Workspace) -> Outcome:
     encoder = embedder(workspace)
-    index = CaptionIndex(workspace.lance_path, encoder.fingerprint)
-    wanted = {row.row: row for row in wanted_rows(workspace, encoder.fingerprint)}
-    before = {row.row: row for row in index.rows()}
-    changed = [row for row in wanted.values() if before.get(row.row) != row]
-    gone = before.keys() - wanted.keys()
-    # Rows whose caption is known take its vector along before anything is overwritten or deleted.
-    known = index.vectors(row.key for row in changed)
-    moved = [row for row in changed if row.key in known]
-    if moved:
-        index.upsert(moved, np.stack([known[row.key] for row in moved]))
-    by_key: dict[str, list[CaptionRow]] = {}
-    for row in wanted.values():
-        by_key.setdefault(row.key, []).append(row)
-    outcome = run_items(
-        "caption embeddings",
-        [rows[0] for rows in by_key.values()],
-        key=lambda row: row.key,
-        name=lambda row: f"{row.pool}/{row.pair_id}",
-        exists=lambda keys: {row.key for row in index.rows()}.intersection(keys),
-        open_maker=_maker(index, encoder, by_key),
-        batch_size=CAPTIONS_PER_WRITE,
+    with _one_at_a_time(workspace.lance_path):
+        pools = [_look_at(workspace, encoder.fingerprint, pool) for pool in workspace.settings.pools]
+        started = time.monotonic()
+        # All writes come before any deletion, and tables of pools that are gone are read: a caption that
+        # moves to another pool takes its vector along.
+        tables = {table.pool: table for table in tables_of(workspace.lance_path, encoder.fingerprint)}
+        tables |= {pool.table.pool: pool.table for pool in pools}
+        embedded = sum(_write(pool, list(tables.values()), encoder) for pool in pools)
+        written = time.monotonic()
+        for pool in pools:
+            pool.table.delete(pool.gone)
+        indices = {pool.table.pool: keep_up(pool.table, _changed(pool)) for pool in pools}
+        kept_up = time.monotonic()
+        taken_down = {pool for pool, _, _ in withdrawn_pairs(workspace)}
+        for pool in pools:
+            if _changed(pool) and pool.table.pool in taken_down:
+                pool.table.forget_past()
+        store_states(workspace, [_state(pool, encoder) for pool in pools])
+        drop_others(workspace.lance_path, [pool.table.name for pool in pools])
+    distinct = len(pa.chunked_array([c for pool in pools for c in pool.keys.chunks], pa.string()).unique())
+    return Outcome(
+        version=version_of(pool.version for pool in pools),
+        total=distinct,
+        computed=embedded,
+        reused=distinct - embedded,
+        seconds=written - started,
+        facts={
+            "pairs": sum(pool.pairs for pool in pools),
+            "rows_written": sum(pool.write.num_rows for pool in pools),
+            "rows_removed": sum(len(pool.gone) for pool in pools),
+            "captions_per_second": embedded / max(written - started, 1e-9),
+            "vector_index": {name: index.told if index else "none" for name, index in indices.items()},
+            "vector_index_seconds": kept_up - written,
+            "captions_indexed": sum(index.indexed for index in indices.values() if index),
+            "captions_unindexed": sum(index.unindexed for index in indices.values() if index),
+        },
     )
-    index.delete(gone)
-    if changed or gone:
-        index.tidy()
-    _store_versions(workspace, encoder.fingerprint, list(wanted.values()))
-    return replace(
-        outcome,
-        version=_version(wanted.values()),
-        facts={"rows": len(wanted), "rows_changed": len(changed), "rows_removed": len(gone)},
-    )
 
 
-def wanted_rows(workspace: Workspace, fingerprint: str) -> Iterator[CaptionRow]:
-    """Yield the rows that the index should hold: one for every pair of every pool whose clip is ready.
-
-    Raises:
-        UserError: when manifest or clips have not been materialized.
-    """
-    for pool in workspace.settings.pools:
-        for pair in pool_pairs(workspace, pool):
-            yield CaptionRow(
-                row=content_key("caption-row", pool=pool, id=pair.id),
-                pool=pool,
-                pair_id=pair.id,
-                rank=pair.rank,
-                caption=pair.caption,
-                key=content_key("caption", text=pair.caption, embedder=fingerprint),
-                clip_key=pair.clip_key or "",
-            )
+def _changed(pool: _Pool) -> bool:
+    return bool(pool.write.num_rows or pool.gone)
 
 
-def _maker(
-    index: CaptionIndex, encoder: TextEmbedder, by_key: dict[str, list[CaptionRow]]
-) -> Callable[[], AbstractContextManager[Callable[[Sequence[CaptionRow]], Iterable[Failure]]]]:
-    def make(batch: Sequence[CaptionRow]) -> Iterable[Failure]:
-        vectors = encoder.encode([row.caption for row in batch])
-        pairs = [
-            (row, vector) for first, vector in zip(batch, vectors, strict=True) for row in by_key[first.key]
-        ]
-        index.upsert([row for row, _ in pairs], np.stack([vector for _, vector in pairs]))
-        return ()
-
-    return lambda: nullcontext(make)
+def _state(pool: _Pool, encoder: TextEmbedder) -> CaptionState:
+    table_version = pool.table.lance.version if pool.table.lance is not None else 0
+    return CaptionState(pool.table.pool, encoder.fingerprint, pool.version, pool.pairs, table_version)
 
 
-def _store_versions(workspace: Workspace, fingerprint: str, rows: Sequence[CaptionRow]) -> None:
-    versions = []
-    for pool in workspace.settings.pools:
-        own = [row for row in rows if row.pool == pool]
-        versions.append((pool, fingerprint, _version(own), len(own)))
-    store_versions(workspace, versions)
+def _look_at(workspace: Workspace, fingerprint: str, pool: str) -> _Pool:
+    """Compare a pool as it is with its table."""
+    table = CaptionTable(workspace.lance_path, fingerprint, pool)
+    wanted = wanted_rows(workspace, fingerprint, pool)
+    write, gone = unlike(wanted, table.rows())
+    pairs = sum(pc.list_value_length(wanted["pairs"]).to_pylist())
+    return _Pool(table, wanted["key"], write, gone, _version(pool, wanted), pairs)
 
 
-def _version(rows: Iterable[CaptionRow]) -> str:
-    return version_of(f"{row.row} {row.rank} {row.key} {row.clip_key}" for row in rows)
+def _version(pool: str, wanted: pa.Table) -> str:
+    """The hash of a pool's name and its rows, which come by rank; a caption is told by its key."""
+    pairs = wanted["pairs"].combine_chunks()
+    fields = [pairs.flatten().field(field.name) for field in PAIR]
+    digest = hashlib.sha256(json.dumps(pool).encode())
+    for column in (wanted["key"], pc.list_value_length(pairs), *fields):
+        digest.update(json.dumps(column.to_pylist()).encode())
+    return digest.hexdigest()[:40]
+
+
+def _write(pool: _Pool, tables: Sequence[CaptionTable], encoder: TextEmbedder) -> int:
+    """Write a pool's new and changed rows; return how many captions were embedded for it."""
+    embedded = 0
+    with track(f"caption embeddings of {pool.table.pool}", pool.write.num_rows) as advance:
+        for start in range(0, pool.write.num_rows, CAPTIONS_PER_WRITE):
+            rows = pool.write.slice(start, CAPTIONS_PER_WRITE)
+            known = _known(rows, pool.table, tables)
+            lacking = {
+                key: caption
+                for key, caption in zip(*(rows[name].to_pylist() for name in ("key", "caption")), strict=True)
+                if key not in known
+            }
+            if lacking:
+                known |= dict(zip(lacking, encoder.encode(list(lacking.values())), strict=True))
+            pool.table.upsert(rows, np.stack([known[key] for key in rows["key"].to_pylist()]))
+            embedded += len(lacking)
+            advance(rows.num_rows)
+    return embedded
+
+
+def _known(rows: pa.Table, own: CaptionTable, tables: Sequence[CaptionTable]) -> dict[str, Vectors]:
+    """The vectors of those captions that some table holds: by key, from the pool's own table first."""
+    known = own.vectors(rows.filter(rows["stored"])["key"].to_pylist())
+    for table in tables:
+        if table is not own:
+            known |= table.vectors([key for key in rows["key"].to_pylist() if key not in known])
+    return known
+
+
+@contextmanager
+def _one_at_a_time(path: str) -> Iterator[None]:
+    """Hold the lock of the folder of tables; a process that ends, however it ends, lets go of it."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("caption embeddings: another run is at them; waiting for it to end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

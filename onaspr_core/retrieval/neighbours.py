@@ -1,13 +1,13 @@
 """Neighbours: for every prompt of an experiment the captioned clips nearest to it (Eq 3 and Eq 6).
 
 One search serves both: the first reference is the neighbour whose noise is taken, the first k are the
-references that a rewrite is built on. What does not belong here: the arithmetic (`search`), the captions'
-embeddings (`index`, `versions`), and any use of what was found.
+references that a rewrite is built on. What does not belong here: how they are found (`lookup`), the
+captions' embeddings (`index`, `versions`), and any use of what was found.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import duckdb
 import numpy as np
@@ -17,9 +17,11 @@ from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.markdown import table
+from onaspr_core.progress import track
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
-from onaspr_core.retrieval.versions import caption_version
+from onaspr_core.retrieval.references import Reference as Reference
+from onaspr_core.retrieval.versions import CaptionState, caption_state
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -35,20 +37,6 @@ _NEIGHBOURS = """create table if not exists neighbours (
 _SEARCHES = "create table if not exists neighbour_searches (experiment text, prompt_id text, key text)"
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A captioned clip that a prompt retrieved; `similarity` is the cosine of the two texts' embeddings.
-
-    `rank_in_pool` is the pair's seeded hash rank, the order that ties are broken by.
-    """
-
-    pair_id: str
-    clip_key: str
-    caption: str
-    similarity: float
-    rank_in_pool: int
-
-
 def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
     """Find the max(k, 5) captions of the pool nearest to each prompt; one search serves every k up to 5.
 
@@ -60,8 +48,8 @@ def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
     """
     prompts = load_prompts(workspace, experiment)
     encoder = embedder(workspace)
-    pool_version, pairs = caption_version(workspace, experiment.pool, encoder.fingerprint)
-    keys = _search_keys(experiment, prompts, pool_version, encoder.fingerprint)
+    state = caption_state(workspace, experiment.pool, encoder.fingerprint)
+    keys = _search_keys(experiment, prompts, state)
     loaded = len(workspace.models.loaded)
     outcome = run_items(
         "neighbours",
@@ -69,7 +57,7 @@ def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
         key=lambda prompt: keys[prompt.id],
         name=lambda prompt: prompt.id,
         exists=lambda wanted: _finished(workspace, experiment).intersection(wanted),
-        open_maker=_maker(workspace, experiment, encoder, keys),
+        open_maker=_maker(workspace, experiment, encoder, state, keys),
         batch_size=PROMPTS_PER_WRITE,
     )
     _forget(workspace, experiment, set(keys))
@@ -80,8 +68,8 @@ def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
         version=version_of(_described(prompt, found[prompt.id]) for prompt in prompts),
         models=workspace.models.loaded[loaded:],
         facts={
-            "references_per_prompt": min(max(experiment.references.k, 1), pairs),
-            "pool_pairs": pairs,
+            "references_per_prompt": min(max(experiment.references.k, 1), state.pairs),
+            "pool_pairs": state.pairs,
             "neighbour_similarity_mean": float(np.mean(similarities)),
             "neighbour_similarity_least": min(similarities),
         },
@@ -100,9 +88,8 @@ def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tup
             captions and clips, the embedding model, and k.
     """
     prompts = load_prompts(workspace, experiment)
-    fingerprint = embedder(workspace).fingerprint
-    pool_version, _ = caption_version(workspace, experiment.pool, fingerprint)
-    found = _found(workspace, experiment, _search_keys(experiment, prompts, pool_version, fingerprint))
+    state = caption_state(workspace, experiment.pool, embedder(workspace).fingerprint)
+    found = _found(workspace, experiment, _search_keys(experiment, prompts, state))
     used = max(experiment.references.k, 1)
     return {prompt_id: references[:used] for prompt_id, references in found.items()}
 
@@ -111,11 +98,9 @@ def _searched(experiment: Experiment) -> int:
     return max(experiment.references.k, LEAST_SEARCHED)
 
 
-def _search_keys(
-    experiment: Experiment, prompts: Sequence[Prompt], pool_version: str, fingerprint: str
-) -> dict[str, str]:
+def _search_keys(experiment: Experiment, prompts: Sequence[Prompt], state: CaptionState) -> dict[str, str]:
     """The content key of each prompt's search, by prompt id."""
-    same = {"k": _searched(experiment), "pool": pool_version, "embedder": fingerprint}
+    same = {"k": _searched(experiment), "pool": state.version, "embedder": state.fingerprint}
     return {
         prompt.id: content_key(
             "neighbours", experiment=experiment.name, id=prompt.id, text=prompt.text, **same
@@ -162,35 +147,25 @@ def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[
 
 
 def _maker(
-    workspace: Workspace, experiment: Experiment, encoder: TextEmbedder, keys: Mapping[str, str]
+    workspace: Workspace,
+    experiment: Experiment,
+    encoder: TextEmbedder,
+    state: CaptionState,
+    keys: Mapping[str, str],
 ) -> Callable[[], AbstractContextManager[Callable[[Sequence[Prompt]], Iterable[Failure]]]]:
     def make(batch: Sequence[Prompt]) -> Iterable[Failure]:
+        from onaspr_core.retrieval.lookup import nearest_pairs
+        from onaspr_core.retrieval.table import CaptionTable
+
+        table = CaptionTable(workspace.lance_path, encoder.fingerprint, experiment.pool, state.table_version)
         vectors = prompt_vectors(workspace, encoder, [prompt.text for prompt in batch])
-        found = _retrieve(workspace, experiment.pool, encoder.fingerprint, vectors, _searched(experiment))
+        label = f"captions of {experiment.pool} searched for {len(batch)} prompts"
+        with track(label, table.lance.count_rows()) as advance:
+            found = nearest_pairs(table, vectors, _searched(experiment), advance=advance)
         _store(workspace, experiment, [(prompt.id, keys[prompt.id]) for prompt in batch], found)
         return ()
 
     return lambda: nullcontext(make)
-
-
-def _retrieve(
-    workspace: Workspace, pool: str, fingerprint: str, vectors: Vectors, k: int
-) -> list[list[Reference]]:
-    from onaspr_core.retrieval.search import Hit, nearest
-    from onaspr_core.retrieval.table import CaptionIndex, CaptionRow
-
-    rows: list[CaptionRow] = []
-
-    def blocks() -> Iterable[tuple[np.ndarray, Vectors]]:
-        for block in CaptionIndex(workspace.lance_path, fingerprint).blocks(pool):
-            rows.extend(block.rows)
-            yield block.ranks, block.vectors
-
-    def reference(hit: Hit) -> Reference:
-        row = rows[hit.row]
-        return Reference(row.pair_id, row.clip_key, row.caption, hit.similarity, hit.rank)
-
-    return [[reference(hit) for hit in hits] for hits in nearest(vectors, blocks(), k)]
 
 
 def _store(

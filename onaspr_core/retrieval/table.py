@@ -1,11 +1,14 @@
-"""The LanceDB table of captions: rows in, rows and vectors out.
+"""The LanceDB table of a pool's captions: rows in, rows and vectors out.
 
-There is one table per embedding model, named after its fingerprint, and `tidy` keeps only the current one.
-What does not belong here: which rows there should be (`index`) and how the best are chosen (`search`).
+There is one table per pool and embedding model. A row is a distinct caption with its vector and the pairs
+that it captions, so that a caption that stands under a thousand clips is one vector and one place in the
+index. What does not belong here: which rows there should be (`rows`), when an index on the vectors pays
+(`vector_index`), and how the best are chosen (`search`, `lookup`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -13,132 +16,165 @@ import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from lancedb.expr import col, lit
 
+from onaspr_core.errors import UserError
 from onaspr_core.retrieval.embedder import Vectors
 
 ROWS_PER_BLOCK = 8192
 KEYS_PER_QUERY = 1000
 
-
-class CaptionRow(NamedTuple):
-    """A pair as the table holds it, without its vector; `key` is that of its caption's embedding."""
-
-    row: str
-    pool: str
-    pair_id: str
-    rank: int
-    caption: str
-    key: str
-    clip_key: str
+PAIR = pa.struct([("rank", pa.int64()), ("id", pa.string()), ("clip", pa.string())])
+ROW = pa.schema(
+    [("key", pa.string()), ("caption", pa.string()), ("rank", pa.int64()), ("pairs", pa.list_(PAIR))]
+)
+"""A row without its vector: the key of the caption's embedding, the caption, the smallest rank among its
+pairs, and the pairs by rank."""
 
 
-@dataclass(frozen=True)
-class CaptionBlock:
-    """Some rows of the table with their vectors, float32 (n, d)."""
+class Block(NamedTuple):
+    """Some rows: their ids in this state of the table, ranks (n,), and vectors, float32 (n, d)."""
 
-    rows: Sequence[CaptionRow]
+    row_ids: npt.NDArray[np.uint64]
+    ranks: npt.NDArray[np.int64]
     vectors: Vectors
 
-    @property
-    def ranks(self) -> npt.NDArray[np.int64]:
-        """Ranks of the rows, int64 (n,)."""
-        return np.array([row.rank for row in self.rows], np.int64)
 
+class CaptionTable:
+    """The table of one pool and one embedding model.
 
-class CaptionIndex:
-    """The table of one embedding model."""
+    It is opened once, and reads the state that it was opened in or wrote, whatever other processes do
+    meanwhile.
+    """
 
-    def __init__(self, path: str, fingerprint: str) -> None:
+    def __init__(self, path: str, fingerprint: str, pool: str, version: int | None = None) -> None:
         """Name the table; it is made at the first write.
 
         Args:
             path: Folder of the LanceDB database.
             fingerprint: The embedder's.
+            pool: The pool's name.
+            version: The state to read, as `caption_state` names it; without one the newest, to write to.
         """
-        self._path = path
-        self._name = f"captions_{fingerprint[:16]}"
+        self.path = path
+        self._version = version
+        self.name = f"captions_{fingerprint[:16]}_{pool}"
+        self.pool = pool
 
-    def rows(self) -> list[CaptionRow]:
+    @cached_property
+    def lance(self) -> Any:
+        """The table itself, or None where it has not been made.
+
+        Raises:
+            UserError: when the state to read is not there.
+        """
+        database = lancedb.connect(self.path)
+        table: Any = database.open_table(self.name) if self.name in _names(database) else None
+        if self._version is not None:
+            try:
+                table.checkout(self._version)
+            except (AttributeError, OSError, RuntimeError, ValueError) as problem:
+                raise UserError(
+                    f"the captions of pool {self.pool} are not in {self.path} as they were embedded last; "
+                    f"materialize caption_embeddings: {problem}"
+                ) from problem
+        return table
+
+    @property
+    def dimensions(self) -> int:
+        """The length of the vectors of a table that has been made."""
+        return int(self.lance.schema.field("vector").type.list_size)
+
+    def rows(self) -> pa.Table:
         """Return all rows, without vectors; none where there is no table."""
-        table = self._table()
-        if table is None:
-            return []
-        columns = table.search().select(list(CaptionRow._fields)).to_arrow()
-        return _caption_rows(columns)
+        return ROW.empty_table() if self.lance is None else self._scan(ROW.names).to_arrow()
 
     def vectors(self, keys: Iterable[str]) -> dict[str, Vectors]:
-        """Return the vectors, float32 (d,), of captions by key."""
-        table = self._table()
+        """Return the vectors, float32 (d,), of captions by key, as far as they are here."""
         found: dict[str, Vectors] = {}
-        remaining = iter(dict.fromkeys(keys))
-        while table is not None and (chunk := list(islice(remaining, KEYS_PER_QUERY))):
-            columns = table.search().where(f"key in ({_quoted(chunk)})").select(["key", "vector"]).to_arrow()
-            found.update(zip(columns["key"].to_pylist(), _matrix(columns["vector"]), strict=True))
+        for chunk in _chunks(keys) if self.lance is not None else ():
+            columns = self._scan(["key", "vector"]).where(_among(chunk)).to_arrow()
+            found.update(zip(columns["key"].to_pylist(), matrix(columns["vector"]), strict=True))
         return found
 
-    def upsert(self, rows: Sequence[CaptionRow], vectors: Vectors) -> None:
-        """Insert rows or replace those of the same pool and pair; vectors are float32 (n, d)."""
-        if not rows:
+    def upsert(self, rows: pa.Table, vectors: Vectors) -> None:
+        """Insert rows, or replace those of equal key; rows as `ROW` has them, vectors float32 (n, d)."""
+        flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+        column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        data = rows.select(ROW.names).cast(ROW).append_column("vector", column)
+        if self.lance is None:
+            self.lance = lancedb.connect(self.path).create_table(self.name, schema=data.schema)
+        self.lance.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete rows by key."""
+        for chunk in _chunks(keys):
+            self.lance.delete(_among(chunk))
+
+    def forget_past(self) -> None:
+        """Delete what earlier states of the table held and it does not: until then it is still on the disk."""
+        self.lance.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+
+    def texts(self) -> pa.Table:
+        """Return all rows of a table that has been made, without vectors, each with its `_rowid`."""
+        return self._scan([*ROW.names, "_rowid"]).to_arrow()
+
+    def blocks(self, greatest_rank: int | None = None) -> Iterator[Block]:
+        """Yield all rows, or those up to a rank, in blocks that fit in memory."""
+        if self.lance is None:
             return
-        width = vectors.shape[1]
-        columns: dict[str, Any] = {
-            field: pa.array(values, pa.int64() if field == "rank" else pa.string())
-            for field, values in zip(CaptionRow._fields, zip(*rows, strict=True), strict=True)
-        }
-        flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1), pa.float32())
-        columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, width)
-        data = pa.table(columns)
-        table = self._table()
-        if table is None:
-            table = self._database().create_table(self._name, schema=data.schema, exist_ok=True)
-        table.merge_insert("row").when_matched_update_all().when_not_matched_insert_all().execute(data)
-
-    def delete(self, row_ids: Iterable[str]) -> None:
-        """Delete rows by id."""
-        table, remaining = self._table(), iter(row_ids)
-        while table is not None and (chunk := list(islice(remaining, KEYS_PER_QUERY))):
-            table.delete(f"row in ({_quoted(chunk)})")
-
-    def tidy(self) -> None:
-        """Compact the table, and drop the tables of other embedding models."""
-        table = self._table()
-        if table is not None:
-            table.optimize()
-        for name in self._names():
-            if name.startswith("captions_") and name != self._name:
-                self._database().drop_table(name)
-
-    def blocks(self, pool: str) -> Iterator[CaptionBlock]:
-        """Yield the rows of a pool, with vectors, in blocks that fit in memory."""
-        table = self._table()
-        if table is None:
-            return
-        query = table.search().where(f"pool in ({_quoted([pool])})").select([*CaptionRow._fields, "vector"])
+        query = self._scan(["_rowid", "rank", "vector"])
+        if greatest_rank is not None:
+            query = query.where(col("rank") <= lit(greatest_rank))
         for batch in query.to_batches(batch_size=ROWS_PER_BLOCK):
             if batch.num_rows:
-                yield CaptionBlock(_caption_rows(batch), _matrix(batch["vector"]))
+                yield Block(batch["_rowid"].to_numpy(), batch["rank"].to_numpy(), matrix(batch["vector"]))
 
-    def _database(self) -> Any:
-        return lancedb.connect(self._path)
+    def take(self, row_ids: Sequence[int]) -> pa.Table:
+        """Return rows by the ids that `blocks` gave, as `ROW` and `_rowid`, in any order."""
+        return self.lance.take_row_ids(list(row_ids)).select(ROW.names).with_row_id().to_arrow()
 
-    def _names(self) -> list[str]:
-        return list(self._database().list_tables().tables)
+    def pair_ranks(self) -> npt.NDArray[np.int64]:
+        """Return the ranks of all pairs, ascending."""
+        batches = [] if self.lance is None else self._scan(["pairs"]).to_batches()
+        parts = [batch["pairs"].flatten().field("rank").to_numpy() for batch in batches]
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *parts]))
 
-    def _table(self) -> Any:
-        return self._database().open_table(self._name) if self._name in self._names() else None
-
-
-def _caption_rows(columns: Any) -> list[CaptionRow]:
-    lists = [columns[field].to_pylist() for field in CaptionRow._fields]
-    return [CaptionRow._make(values) for values in zip(*lists, strict=True)]
+    def _scan(self, columns: list[str]) -> Any:
+        return self.lance.search().select(columns)
 
 
-def _matrix(column: Any) -> Vectors:
+def tables_of(path: str, fingerprint: str) -> list[CaptionTable]:
+    """Return the tables of one embedding model, whatever their pools."""
+    prefix = CaptionTable(path, fingerprint, "").name
+    names = [name for name in _names(lancedb.connect(path)) if name.startswith(prefix)]
+    return [CaptionTable(path, fingerprint, name.removeprefix(prefix)) for name in names]
+
+
+def drop_others(path: str, kept: Iterable[str]) -> None:
+    """Drop the tables of captions that are not named: those of other models and of pools that are gone."""
+    database = lancedb.connect(path)
+    for name in set(_names(database)).difference(kept):
+        if name.startswith("captions_"):
+            database.drop_table(name)
+
+
+def matrix(column: Any) -> Vectors:
+    """Return a column of vectors as float32 (n, d)."""
     chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     flat: Vectors = np.asarray(chunk.flatten(), np.float32)
     return flat.reshape(len(chunk), -1) if len(chunk) else np.zeros((0, 1), np.float32)
 
 
-def _quoted(texts: Iterable[str]) -> str:
-    """Texts as SQL literals, whatever stands in them."""
-    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
+def _names(database: Any) -> list[str]:
+    return list(database.list_tables().tables)
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(keys)
+    while chunk := list(islice(remaining, KEYS_PER_QUERY)):
+        yield chunk
+
+
+def _among(keys: list[str]) -> Any:
+    return col("key").isin(keys)

@@ -17,6 +17,7 @@ from onaspr_core.workspace import Workspace
 
 WARNINGS = {
     ("pool_clips", "few_videos_are_unusable"),
+    ("caption_embeddings", "the_index_finds_the_nearest"),
     ("inverted_latents", "noise_is_nearly_gaussian"),
     ("rewritten_prompts", "few_originals_were_kept"),
     ("scores", "no_score_moved_far"),

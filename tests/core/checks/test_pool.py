@@ -1,6 +1,8 @@
 """A row for every clip, and how many videos are of no use."""
 
-import lancedb
+from typing import Any
+
+import pyarrow as pa
 import pytest
 
 from onaspr_core.checks.finding import Finding
@@ -9,23 +11,23 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.index import wanted_rows
-from onaspr_core.retrieval.table import CaptionIndex, CaptionRow
+from onaspr_core.retrieval.rows import wanted_rows
+from onaspr_core.retrieval.table import ROW, CaptionTable
 from onaspr_core.workspace import Workspace
 from tests.core.checks.conftest import Project
 from tests.small_project import CAPTIONS, models_stood_in_for, write_captions
 
 
-def the_row(workspace: Workspace, name: str) -> tuple[CaptionIndex, CaptionRow]:
-    """The index, and the row of a clip in it."""
+def the_row(workspace: Workspace, name: str) -> tuple[CaptionTable, dict[str, Any]]:
+    """The table of the pool, and the row of a clip in it."""
     fingerprint = embedder(workspace).fingerprint
-    rows = wanted_rows(workspace, fingerprint)
-    index = CaptionIndex(workspace.lance_path, fingerprint)
-    return index, next(row for row in rows if row.pair_id == f"{name}.mp4")
+    rows = wanted_rows(workspace, fingerprint, "clips").to_pylist()
+    table = CaptionTable(workspace.lance_path, fingerprint, "clips")
+    return table, next(row for row in rows if row["pairs"][0]["id"] == f"{name}.mp4")
 
 
-def put(index: CaptionIndex, row: CaptionRow, like: CaptionRow) -> None:
-    index.upsert([row], index.vectors([like.key])[like.key][None])
+def put(table: CaptionTable, row: dict[str, Any], like: dict[str, Any]) -> None:
+    table.upsert(pa.Table.from_pylist([row], ROW), table.vectors([like["key"]])[like["key"]][None])
 
 
 def test_the_index_holds_a_row_for_each_clip(project: Project) -> None:
@@ -44,24 +46,24 @@ def bad(found: Finding) -> list[tuple[str, ...]]:
 
 def test_a_row_too_few_or_too_many_or_of_another_caption_is_named(project: Project) -> None:
     workspace = project.open()
-    index, cat = the_row(workspace, "cat")
-    put(index, cat._replace(caption="a cat"), cat)
-    assert bad(every_clip_has_one_row(workspace)) == [
-        ("clips/cat.mp4", "its row has another caption, clip or rank")
-    ]
-    index.delete([cat.row])
+    table, cat = the_row(workspace, "cat")
+    put(table, {**cat, "caption": "a cat"}, cat)
+    another = [("clips/cat.mp4", "its row has another caption, clip or rank")]
+    assert bad(every_clip_has_one_row(workspace)) == another
+    put(table, {**cat, "pairs": [{**cat["pairs"][0], "clip": "of another film"}]}, cat)
+    assert bad(every_clip_has_one_row(workspace)) == another
+    table.delete([cat["key"]])
     assert bad(every_clip_has_one_row(workspace)) == [("clips/cat.mp4", "0 rows")]
     _, dog = the_row(workspace, "dog")
-    put(index, cat, dog)
-    put(index, dog._replace(row="x", pair_id="bus.mp4"), dog)
+    put(table, cat, dog)
+    put(table, {**dog, "key": "x", "pairs": [{"rank": 1, "id": "bus.mp4", "clip": "c"}]}, dog)
     assert bad(every_clip_has_one_row(workspace)) == [("clips/bus.mp4", "a row without a clip")]
 
 
 def test_a_row_that_is_there_twice_is_named(project: Project) -> None:
     workspace = project.open()
-    database = lancedb.connect(workspace.lance_path)
-    table = database.open_table(database.list_tables().tables[0])
-    table.add(table.search().where("pair_id = 'sea.mp4'").to_arrow())
+    table, sea = the_row(workspace, "sea")
+    table.lance.add(table.lance.search().where(f"key = '{sea['key']}'").to_arrow())
     assert bad(every_clip_has_one_row(workspace)) == [("clips/sea.mp4", "2 rows")]
 
 

@@ -2,7 +2,11 @@
 
 import pytest
 
-from onaspr_core.checks.retrieval import every_prompt_has_neighbours, every_prompt_is_in_the_catalog
+from onaspr_core.checks.retrieval import (
+    every_prompt_has_neighbours,
+    every_prompt_is_in_the_catalog,
+    the_index_finds_the_nearest,
+)
 from onaspr_core.errors import UserError
 from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of
 from onaspr_core.settings import ReferenceSettings
@@ -70,3 +74,20 @@ def test_a_prompt_without_any_neighbour_is_told(project: Project) -> None:
     execute(project, "delete from neighbours where prompt_id = ?", "00003")
     with pytest.raises(UserError, match="00003 among them, have no neighbours"):
         every_prompt_has_neighbours(project.open(), project.e)
+
+
+def test_pools_without_an_index_are_searched_exactly(project: Project) -> None:
+    found = the_index_finds_the_nearest(project.open())
+    assert found.passed
+    assert "no pool is large enough" in found.summary
+
+
+def test_an_index_that_finds_too_little_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onaspr_core.checks.retrieval.index_recall", lambda workspace, pool: 0.985)
+    found = the_index_finds_the_nearest(project.open())
+    assert not found.passed
+    assert found.facts["recall_at_5"] == 0.985
+    assert found.rows == [("clips", "0.9850")]
+    assert "the index of clips finds as little as 98.5 %" in found.summary
+    assert "--exact" in found.summary
+    assert the_index_finds_the_nearest(project.open(index_recall=0.985)).passed

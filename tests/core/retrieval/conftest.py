@@ -24,14 +24,17 @@ class BagOfWords:
     def __init__(self) -> None:
         self.encoded: list[str] = []
 
+    def preprocess(self, texts: Sequence[str]) -> dict[str, Any]:
+        return {}
+
     def encode(self, texts: Sequence[str], **_: Any) -> np.ndarray:
         self.encoded += texts
-        return np.stack([sum(map(self.word, text.lower().split()), np.zeros(12)) for text in texts])
+        return np.stack([sum(map(self.word, text.lower().split()), np.zeros(16)) for text in texts])
 
     @staticmethod
     def word(word: str) -> np.ndarray:
         seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
-        return np.random.default_rng(seed).standard_normal(12)
+        return np.random.default_rng(seed).standard_normal(16)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from onaspr_core.pool.leakage import near_pairs
 from onaspr_core.pool.manifest import build_manifest, pool_pairs
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.index import embed_captions
-from onaspr_core.retrieval.table import CaptionIndex
-from onaspr_core.retrieval.versions import caption_version
+from onaspr_core.retrieval.table import CaptionTable
+from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.settings import BenchmarkSettings, EvaluationSettings, Experiment, FeatureSettings
 from onaspr_core.workspace import Workspace
 
@@ -54,8 +54,8 @@ def write_benchmark(folder: Path, *captions: str) -> None:
 
 
 def held(workspace: Workspace, pool: str) -> list[str]:
-    index = CaptionIndex(workspace.lance_path, embedder(workspace).fingerprint)
-    return sorted(row.pair_id for block in index.blocks(pool) for row in block.rows)
+    table = CaptionTable(workspace.lance_path, embedder(workspace).fingerprint, pool)
+    return sorted(pair["id"] for pairs in table.rows()["pairs"].to_pylist() for pair in pairs)
 
 
 def test_where_they_are_only_told_they_stay(open_world: Callable[[str], Workspace]) -> None:
@@ -76,7 +76,7 @@ def test_where_they_are_refused_they_leave_the_pool_and_its_index_and_stay_out(
     first = embed_captions(workspace)
     assert (held(workspace, "one"), held(workspace, "two")) == (["b.mp4", "c.mp4"], [*CAPTIONS])
     assert sorted(pair.id for pair in pool_pairs(workspace, "one")) == ["b.mp4", "c.mp4"]
-    assert caption_version(workspace, "one", embedder(workspace).fingerprint)[1] == 2
+    assert caption_state(workspace, "one", embedder(workspace).fingerprint).pairs == 2
     model.encoded.clear()  # type: ignore[attr-defined]
     workspace = open_world("refuse")
     second = embed_captions(workspace)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from onaspr_core.retrieval.embedder import unit_rows
-from onaspr_core.retrieval.search import cosine, nearest
+from onaspr_core.retrieval.exact import nearest_to, similarities
+from onaspr_core.retrieval.search import nearest
 
 Blocks = Iterator[tuple[np.ndarray, np.ndarray]]
 
@@ -28,20 +29,30 @@ def brute_force(query: np.ndarray, ranks: np.ndarray, vectors: np.ndarray, k: in
 @pytest.mark.parametrize("block", [7, 100, 5000])
 @pytest.mark.parametrize("k", [1, 5])
 def test_the_nearest_are_those_of_a_float64_reference_for_every_block_size(block: int, k: int) -> None:
-    queries, vectors = random_rows(20, seed=1), random_rows(1000)
-    ranks = np.random.default_rng(2).permutation(1000).astype(np.int64)
+    queries, vectors = random_rows(20, seed=1), random_rows(3000)
+    ranks = np.random.default_rng(2).permutation(3000).astype(np.int64)
     found = nearest(queries, in_blocks(ranks, vectors, block), k)
-    assert [[hit.row for hit in hits] for hits in found] == [
-        brute_force(query, ranks, vectors, k) for query in queries
-    ]
+    expected = [brute_force(query, ranks, vectors, k) for query in queries]
+    assert [[hit.row for hit in hits] for hits in found] == expected
+    assert [nearest_to(query, ranks, vectors, k) for query in queries] == found
 
 
-def test_similarities_are_the_exact_inner_products_rounded_once() -> None:
-    a, b = random_rows(2)
-    exact = sum((Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a, b, strict=True)), Fraction(0))
-    assert cosine(a, b) == float(exact)
-    ((hit,),) = nearest(a[None], iter([(np.array([3]), b[None])]), 1)
-    assert hit == (0, 3, float(exact))
+def test_more_queries_than_go_at_once_keep_their_order() -> None:
+    queries, vectors = random_rows(2500, seed=1), random_rows(40)
+    found = nearest(queries, in_blocks(np.arange(40), vectors, 16), 1)
+    assert [hit.row for (hit,) in found] == np.argmax(queries @ vectors.T, axis=1).tolist()
+
+
+def test_similarities_are_the_exact_inner_products_to_twelve_digits() -> None:
+    a, b = random_rows(20000, width=8), random_rows(20000, width=8, seed=1)
+    exact = sum(
+        (Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a[-1], b[-1], strict=True)), Fraction(0)
+    )
+    found = similarities(a, b)
+    assert found[-1] == round(float(exact), 12)
+    assert np.allclose(found, (a.astype(np.float64) * b).sum(1), atol=1e-12, rtol=0)
+    ((hit,),) = nearest(a[-1:], iter([(np.array([3]), b[-1:])]), 1)
+    assert hit == (0, 3, round(float(exact), 12))
 
 
 @pytest.mark.parametrize("block", [1, 3, 64, 500])
@@ -51,6 +62,7 @@ def test_ties_go_to_the_smaller_rank_however_many_there_are(block: int) -> None:
     (hits,) = nearest(vectors[:1], in_blocks(ranks, vectors, block), 10)
     assert [hit.rank for hit in hits] == sorted(ranks[:60])[:10]
     assert len({hit.similarity for hit in hits}) == 1
+    assert nearest_to(vectors[0], ranks, vectors, 10) == hits
 
 
 def test_differences_below_float32_are_told_apart() -> None:
@@ -61,11 +73,14 @@ def test_differences_below_float32_are_told_apart() -> None:
     # The second row differs in the last bit of one coordinate, and its rank would win a tie.
     further = nearer.copy()
     further[0] = np.nextafter(further[0], np.float32(0))
-    (hits,) = nearest(query, iter([(np.array([9, 1]), np.stack([nearer, further]))]), 2)
+    ranks, vectors = np.array([9, 1]), np.stack([nearer, further])
+    (hits,) = nearest(query, iter([(ranks, vectors)]), 2)
     assert [hit.row for hit in hits] == [0, 1]
+    assert [hit.row for hit in nearest_to(query[0], ranks, vectors, 1)] == [0]
 
 
 def test_a_small_pool_gives_all_it_has() -> None:
     (hits,) = nearest(random_rows(1), in_blocks(np.arange(3), random_rows(3, seed=4), 2), 5)
     assert len(hits) == 3
+    assert len(nearest_to(random_rows(1)[0], np.arange(3), random_rows(3, seed=4), 5)) == 3
     assert nearest(random_rows(2), iter([]), 5) == [[], []]
