@@ -55,7 +55,8 @@ def embed_captions(workspace: Workspace) -> Outcome:
     """Bring the caption index up to the pools: embed new captions, move changed rows, delete gone ones.
 
     Items are distinct captions; the version moves with any pair (its id, rank, caption or clip) of the pools.
-    Of two runs at once the second waits for the first, and finds its work done. Captions that say the same as a benchmark's are told, and leave the index of a pool that refuses them.
+    Of two runs at once the second waits for the first, and finds its work done. Captions that say the same as
+    a benchmark's are told, and leave the index of a pool that refuses them.
 
     Raises:
         UserError: when manifest or clips have not been materialized, or the model cannot be loaded.

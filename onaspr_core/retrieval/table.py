@@ -112,8 +112,8 @@ class CaptionTable:
             self.lance.delete(_among(chunk))
 
     def forget_past(self) -> None:
-        """Delete what earlier states of the table held and it does not: until then it is still on the disk."""
-        self.lance.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        """Delete from the disk what only earlier states of the table hold. Who reads one of them fails."""
+        self.lance.optimize(cleanup_older_than=timedelta(microseconds=1), delete_unverified=True)
 
     def texts(self) -> pa.Table:
         """Return all rows of a table that has been made, without vectors, each with its `_rowid`."""
