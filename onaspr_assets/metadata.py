@@ -9,6 +9,7 @@ import dagster as dg
 from onaspr_assets.errors import told_to_people
 from onaspr_assets.reasons import MADE_FROM, TO_RETRY, Versions, listing, recipe_of, sentence
 from onaspr_assets.resources import WorkspaceResource
+from onaspr_assets.turns import turn
 from onaspr_core.compute import Outcome
 from onaspr_core.markdown import table
 from onaspr_core.parameters import contents
@@ -78,7 +79,7 @@ def _run(
     resource: WorkspaceResource,
     stage: Callable[[Workspace], Outcome],
 ) -> Outcome:
-    with told_to_people():
+    with told_to_people(), turn(context):
         outcome = stage(resource.open())
     context.log.info(summary(outcome))
     return outcome

@@ -13,6 +13,7 @@ import pytest
 
 from onaspr_assets.build import ASSETS
 from onaspr_assets.house import GPU_POOL
+from onaspr_assets.turns import GIVEN_BACK, TAKEN
 from onaspr_core.artifacts import RECORD_SUFFIX
 from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.paths import file_sha256
@@ -110,6 +111,21 @@ def runs_of(project: Project) -> list[list[Step]]:
     return [steps for steps in found if len(steps) > 1]
 
 
+def turns_of(project: Project) -> list[Step]:
+    """When each step had the GPU, by its start: Dagster's own slots are not kept to by SQLite."""
+    turns: list[Step] = []
+    with dg.DagsterInstance.from_config(str(project.home)) as instance:
+        for run in instance.get_runs():
+            taken: dict[str, float] = {}
+            for entry in instance.all_logs(run.run_id):
+                name = str(entry.step_key)
+                if f"{TAKEN} {GPU_POOL}" in entry.user_message:
+                    taken[name] = entry.timestamp
+                elif f"{GIVEN_BACK} {GPU_POOL}" in entry.user_message:
+                    turns.append(Step(run.run_id, name, taken[name], entry.timestamp))
+    return sorted(turns, key=lambda turn: turn.start)
+
+
 def materialize_at_once(project: Project, experiments: Sequence[str]) -> None:
     """Materialize everything for these experiments, each in a process of its own, and all of it succeeds."""
     processes = [project.begin(experiment=experiment) for experiment in experiments]
@@ -125,7 +141,8 @@ def assert_that_the_gpu_was_shared(project: Project) -> None:
     one, other = runs_of(project)
     assert one[0].start < other[-1].end
     assert other[0].start < one[-1].end
-    gpu = sorted((step for step in (*one, *other) if step.name in GPU_STEPS), key=lambda step: step.start)
+    gpu = turns_of(project)
+    assert {turn.name for turn in gpu} == GPU_STEPS
     for before, after in pairwise(gpu):
         assert before.end <= after.start, (before, after)
     turns = sum(before.run != after.run for before, after in pairwise(gpu))
@@ -142,6 +159,8 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pro
     def make(name: str) -> Project:
         (root / name).mkdir()
         project = Project(root / name, settings)
+        home = project.home / "dagster.yaml"
+        home.write_text(home.read_text().replace("python_log_level: INFO", "python_log_level: DEBUG"))
         assert project.observe().returncode == 0
         return project
 
