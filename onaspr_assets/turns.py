@@ -34,7 +34,7 @@ def turn(context: dg.AssetExecutionContext) -> Iterator[None]:
 
 
 def slots(instance: dg.DagsterInstance, pool: str) -> int | None:
-    """Return how many steps of a pool may go on at once; None where any number may, or Dagster keeps to it."""
+    """Return how many steps of a pool may go on at once; None for any number, or if Dagster keeps to it."""
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):
         return None
