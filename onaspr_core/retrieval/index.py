@@ -2,14 +2,15 @@
 
 A caption is upserted when it or the pairs that it captions change, and deleted when the last of them is gone;
 equal captions are embedded once, whatever pools they stand in. What does not belong here: which rows there
-should be (`rows`), the LanceDB tables themselves (`table`, `vector_index`), the record of what they hold
-(`versions`), and what the prompts of an experiment retrieve (`neighbours`).
+should be (`rows`), when withdrawn pairs must leave the files too (`forgetting`), the LanceDB tables
+themselves (`table`, `vector_index`), the record of what they hold (`versions`), and what the prompts of an
+experiment retrieve (`neighbours`).
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,25 +23,30 @@ from filelock import FileLock, Timeout
 
 from onaspr_core.compute import Outcome, Preview, version_of
 from onaspr_core.pool.leakage import leak_table, near_pairs
-from onaspr_core.pool.manifest_table import withdrawn_pairs
 from onaspr_core.progress import logger, track
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
+from onaspr_core.retrieval.forgetting import due, note
 from onaspr_core.retrieval.near_captions import look_for_near_captions
 from onaspr_core.retrieval.rows import unlike, wanted_rows
 from onaspr_core.retrieval.table import PAIR, CaptionTable, drop_others, tables_of
-from onaspr_core.retrieval.vector_index import keep_up
-from onaspr_core.retrieval.versions import CaptionState, caption_versions, store_states
+from onaspr_core.retrieval.vector_index import VectorIndex, keep_up, vector_index
+from onaspr_core.retrieval.versions import CaptionState, caption_versions, store_states, table_versions
 from onaspr_core.workspace import Workspace
 
 CAPTIONS_PER_WRITE = 8192
-LOOKS = 3
-"""A pool is looked at until no caption leaves; one that comes back may say the same as another item."""
+LOOKS = 4
+"""A pool is looked at until no caption leaves; one that comes back may say the same as another item, and all
+come back when the model is another."""
+
+SUMMED = ("rows_written", "rows_removed", "vector_index_seconds")
+"""Facts that are summed over the looks; the others are those of the end."""
 
 
 class _Pool(NamedTuple):
     """A pool: its table, the keys that it must hold, the rows to write, the keys to delete, its version.
 
-    Rows to write have a column `stored`: whether their vectors are in the table.
+    Rows to write have a column `stored`: whether their vectors are in the table. `leaving` are the ids of
+    the pairs that the table holds and must not.
     """
 
     table: CaptionTable
@@ -49,6 +55,7 @@ class _Pool(NamedTuple):
     gone: list[str]
     version: str
     pairs: int
+    leaving: list[str]
 
 
 def embed_captions(workspace: Workspace) -> Outcome:
@@ -62,21 +69,26 @@ def embed_captions(workspace: Workspace) -> Outcome:
         UserError: when manifest or clips have not been materialized, or the model cannot be loaded.
     """
     loaded = len(workspace.models.loaded)
-    outcome = _bring_up(workspace)
-    computed = outcome.computed
-    for _ in range(LOOKS):
-        if not _look(workspace):
-            break
-        outcome = _bring_up(workspace)
-        computed += outcome.computed
+    with _one_at_a_time(workspace.lance_path):
+        rounds = [_bring_up(workspace)]
+        while len(rounds) <= LOOKS and _look(workspace):
+            rounds.append(_bring_up(workspace))
     near = near_pairs(workspace)
-    computed = min(computed, outcome.computed + outcome.reused)
+    last, embedded = rounds[-1], sum(one.computed for one in rounds)
+    computed, seconds = min(embedded, last.total), sum(one.seconds for one in rounds)
+    summed = {name: sum(one.facts[name] for one in rounds) for name in SUMMED}
     return replace(
-        outcome,
+        last,
         computed=computed,
-        reused=outcome.computed + outcome.reused - computed,
+        reused=last.total - computed,
+        seconds=seconds,
         models=workspace.models.loaded[loaded:],
-        facts={**outcome.facts, "benchmark_near_captions": len(near)},
+        facts={
+            **last.facts,
+            **summed,
+            "captions_per_second": embedded / max(seconds, 1e-9),
+            "benchmark_near_captions": len(near),
+        },
         preview=Preview(markdown=leak_table(near)) if near else None,
     )
 
@@ -93,31 +105,31 @@ def _look(workspace: Workspace) -> set[str]:
             for block in table.blocks():
                 yield [captions[row] for row in block.row_ids.tolist()], block.vectors
 
-    versions = caption_versions(workspace, encoder.fingerprint)
+    known = caption_versions(workspace, encoder.fingerprint)
+    versions = {pool: known[pool] for pool in workspace.settings.pools if pool in known}
     return look_for_near_captions(workspace, encoder, blocks, versions)
 
 
 def _bring_up(workspace: Workspace) -> Outcome:
     encoder = embedder(workspace)
-    with _one_at_a_time(workspace.lance_path):
-        pools = [_look_at(workspace, encoder.fingerprint, pool) for pool in workspace.settings.pools]
-        started = time.monotonic()
-        # All writes come before any deletion, and tables of pools that are gone are read: a caption that
-        # moves to another pool takes its vector along.
-        tables = {table.pool: table for table in tables_of(workspace.lance_path, encoder.fingerprint)}
-        tables |= {pool.table.pool: pool.table for pool in pools}
-        embedded = sum(_write(pool, list(tables.values()), encoder) for pool in pools)
-        written = time.monotonic()
-        for pool in pools:
-            pool.table.delete(pool.gone)
-        indices = {pool.table.pool: keep_up(pool.table, _changed(pool)) for pool in pools}
-        kept_up = time.monotonic()
-        taken_down = {pool for pool, _, _ in withdrawn_pairs(workspace)}
-        for pool in pools:
-            if _changed(pool) and pool.table.pool in taken_down:
-                pool.table.forget_past()
-        store_states(workspace, [_state(pool, encoder) for pool in pools])
-        drop_others(workspace.lance_path, [pool.table.name for pool in pools])
+    pools = [_look_at(workspace, encoder.fingerprint, pool) for pool in workspace.settings.pools]
+    forget = due(workspace, [(pool.table, pool.leaving) for pool in pools])
+    published = table_versions(workspace, encoder.fingerprint)
+    started = time.monotonic()
+    # All writes come before any deletion, and tables of pools that are gone are read: a caption that
+    # moves to another pool takes its vector along.
+    tables = {table.pool: table for table in tables_of(workspace.lance_path, encoder.fingerprint)}
+    tables |= {pool.table.pool: pool.table for pool in pools}
+    embedded = sum(_write(pool, list(tables.values()), encoder) for pool in pools)
+    written = time.monotonic()
+    indices = {pool.table.pool: _finish(pool, forget, published) for pool in pools}
+    kept_up = time.monotonic()
+    store_states(workspace, [_state(pool, encoder) for pool in pools])
+    drop_others(workspace.lance_path, [pool.table.name for pool in pools])
+    for pool in pools:
+        if pool.table.name in forget:
+            pool.table.forget_past()
+    note(workspace, forget)
     distinct = len(pa.chunked_array([c for pool in pools for c in pool.keys.chunks], pa.string()).unique())
     return Outcome(
         version=version_of(pool.version for pool in pools),
@@ -138,8 +150,19 @@ def _bring_up(workspace: Workspace) -> Outcome:
     )
 
 
-def _changed(pool: _Pool) -> bool:
-    return bool(pool.write.num_rows or pool.gone)
+def _finish(pool: _Pool, forget: Collection[str], published: Mapping[str, int]) -> VectorIndex | None:
+    """Delete what must go, and compact and index what stays; return the index, or None without one.
+
+    Of a table that must forget, earlier states are left to be deleted when readers know the new one.
+    """
+    pool.table.delete(pool.gone)
+    changed = bool(pool.write.num_rows or pool.gone)
+    if pool.table.name not in forget:
+        return keep_up(pool.table, changed, published.get(pool.table.pool))
+    pool.table.rewrite()
+    keep_up(pool.table, True, published.get(pool.table.pool))
+    pool.table.settle()
+    return vector_index(pool.table)
 
 
 def _state(pool: _Pool, encoder: TextEmbedder) -> CaptionState:
@@ -151,9 +174,15 @@ def _look_at(workspace: Workspace, fingerprint: str, pool: str) -> _Pool:
     """Compare a pool as it is with its table."""
     table = CaptionTable(workspace.lance_path, fingerprint, pool)
     wanted = wanted_rows(workspace, fingerprint, pool)
-    write, gone = unlike(wanted, table.rows())
-    pairs = sum(pc.list_value_length(wanted["pairs"]).to_pylist())
-    return _Pool(table, wanted["key"], write, gone, _version(pool, wanted), pairs)
+    held = table.rows()
+    write, gone = unlike(wanted, held)
+    ours, theirs = _pair_ids(wanted), _pair_ids(held)
+    leaving = theirs.filter(pc.invert(pc.is_in(theirs, value_set=ours))).to_pylist()
+    return _Pool(table, wanted["key"], write, gone, _version(pool, wanted), len(ours), leaving)
+
+
+def _pair_ids(rows: pa.Table) -> pa.Array:
+    return rows["pairs"].combine_chunks().flatten().field("id")
 
 
 def _version(pool: str, wanted: pa.Table) -> str:

@@ -23,6 +23,8 @@ from onaspr_core.retrieval.embedder import Vectors
 
 ROWS_PER_BLOCK = 8192
 KEYS_PER_QUERY = 1000
+MOST_COMPACTIONS = 8
+FOREVER = timedelta(days=36_500)
 
 PAIR = pa.struct([("rank", pa.int64()), ("id", pa.string()), ("clip", pa.string())])
 ROW = pa.schema(
@@ -111,9 +113,29 @@ class CaptionTable:
         for chunk in _chunks(keys):
             self.lance.delete(_among(chunk))
 
+    def rewrite(self) -> None:
+        """Write all rows anew, without those that were deleted; indices go with the old ones.
+
+        Compaction alone would leave parts as they are of which few rows are deleted.
+        """
+        if self.lance is not None:
+            self.lance.add(self._scan([*ROW.names, "vector"]).to_batches(), mode="overwrite")
+
+    def settle(self) -> None:
+        """Compact until nothing is left to compact; earlier states stay."""
+        for _ in range(MOST_COMPACTIONS if self.lance is not None else 0):
+            before = self.lance.version
+            self.lance.optimize(cleanup_older_than=FOREVER)
+            if self.lance.version == before:
+                return
+
     def forget_past(self) -> None:
-        """Delete from the disk what only earlier states of the table hold. Who reads one of them fails."""
-        self.lance.optimize(cleanup_older_than=timedelta(microseconds=1), delete_unverified=True)
+        """Delete from the disk what only earlier states of the table hold. Who reads one of them fails.
+
+        After `settle` the newest state, which stays, is the one that the table is in.
+        """
+        if self.lance is not None:
+            self.lance.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
     def texts(self) -> pa.Table:
         """Return all rows of a table that has been made, without vectors, each with its `_rowid`."""

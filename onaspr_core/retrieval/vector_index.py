@@ -11,7 +11,8 @@ What does not belong here: how candidates from it become neighbours (`lookup`).
 
 import math
 import re
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from lancedb.index import BTree, IvfRq
@@ -26,7 +27,8 @@ MOST_FRAGMENTS = 64
 BITS_PER_DIMENSION = 4
 
 EARLIER_STATES_LAST = timedelta(days=1)
-"""So long a reader may go on with a state of the table that was replaced; then its files are deleted."""
+"""So long, at the least, a reader may go on with a state of the table that was replaced; then a compaction
+deletes its files."""
 
 
 class VectorIndex(NamedTuple):
@@ -56,19 +58,35 @@ def partitions(captions: int) -> int:
 
 def vector_index(table: CaptionTable) -> VectorIndex | None:
     """Return the index of a table, or None where it has none."""
-    for index in table.lance.list_indices() if table.lance is not None else ():
+    found = _vector_indices(table)
+    return found[0] if found else None
+
+
+def _vector_indices(table: CaptionTable) -> list[VectorIndex]:
+    """All indices on the vectors, the one whose size is most like the table's first.
+
+    There is more than one after a run that ended between building one and dropping the other.
+    """
+    if table.lance is None:
+        return []
+    found = []
+    for index in table.lance.list_indices():
         if built_on := re.fullmatch(r"vectors_of_(\d+)", index.name):
             held = (index.num_indexed_rows, index.num_unindexed_rows, index.num_segments)
-            return VectorIndex(index.name, int(built_on[1]), *held)
-    return None
+            found.append(VectorIndex(index.name, int(built_on[1]), *held))
+    if len(found) > 1:
+        captions = max(1, table.lance.count_rows())
+        found.sort(key=lambda index: abs(math.log(max(1, index.built_on) / captions)))
+    return found
 
 
-def keep_up(table: CaptionTable, changed: bool) -> VectorIndex | None:
+def keep_up(table: CaptionTable, changed: bool, published: int | None = None) -> VectorIndex | None:
     """Compact a table and bring its index up to it where that pays; return the index, or None without one.
 
     Args:
         table: Its rows are final, and no other process writes to it.
         changed: Whether rows were written or deleted since the last call.
+        published: The version that readers open until another is named to them; its files stay.
     """
     index = vector_index(table)
     if table.lance is None:
@@ -76,15 +94,35 @@ def keep_up(table: CaptionTable, changed: bool) -> VectorIndex | None:
     captions = table.lance.count_rows()
     waiting = index and (index.unindexed > captions * MOST_UNINDEXED or _fragments(table) > MOST_FRAGMENTS)
     if waiting or (changed and not index):
-        table.lance.optimize(cleanup_older_than=EARLIER_STATES_LAST)
+        created = {one["version"]: one["timestamp"] for one in table.lance.list_versions()}
+        table.lance.optimize(cleanup_older_than=age_to_delete(created, published, datetime.now()))
         index = vector_index(table)
     if captions < PAYS_FROM or table.dimensions % 8:
-        if index:
-            table.lance.drop_index(index.name)
+        _drop_all_but(table, None)
         return None
     if index is None or index.parts > MOST_PARTS or not captions / 2 <= index.built_on <= captions * 2:
-        _build(table, captions, index)
+        _drop_all_but(table, _build(table, captions))
+    else:
+        _drop_all_but(table, index.name)
     return vector_index(table)
+
+
+def age_to_delete(created: Mapping[int, datetime], published: int | None, now: datetime) -> timedelta:
+    """Return from which age on versions of a table may be deleted.
+
+    A version is as old as its creation, but readers may have opened it until it was replaced: the published
+    one just now, and the one that was the newest a day ago since then. So those stay, whatever their age,
+    and `EARLIER_STATES_LAST` more, which is far above the time from here to the deletion.
+
+    Args:
+        created: When each version was created, by number.
+        published: The version that readers open.
+        now: The time, of the same clock.
+    """
+    limit = now - EARLIER_STATES_LAST
+    stay = [created[published]] if published in created else []
+    stay += sorted(time for time in created.values() if time <= limit)[-1:]
+    return max([now - time for time in stay], default=timedelta()) + EARLIER_STATES_LAST
 
 
 def _fragments(table: CaptionTable) -> int:
@@ -92,8 +130,8 @@ def _fragments(table: CaptionTable) -> int:
     return int(table.lance.stats()["fragment_stats"]["num_fragments"])
 
 
-def _build(table: CaptionTable, captions: int, old: VectorIndex | None) -> None:
-    """Build the index, and those by rank and by key; the old one serves until the new one is there."""
+def _build(table: CaptionTable, captions: int) -> str:
+    """Build the index, and those by rank and by key, beside what there is; return its name."""
     logger.info("caption embeddings of %s: building the index of %d captions", table.pool, captions)
     named = {index.name for index in table.lance.list_indices()}
     for column in ("rank", "key"):
@@ -102,5 +140,11 @@ def _build(table: CaptionTable, captions: int, old: VectorIndex | None) -> None:
     config = IvfRq(distance_type="dot", num_partitions=partitions(captions), num_bits=BITS_PER_DIMENSION)
     name = f"vectors_of_{captions}"
     table.lance.create_index("vector", config=config, name=name, replace=True)
-    if old and old.name != name:
-        table.lance.drop_index(old.name)
+    return name
+
+
+def _drop_all_but(table: CaptionTable, kept: str | None) -> None:
+    """Drop the indices on the vectors, but for one; the old one serves until the new one is there."""
+    for index in _vector_indices(table):
+        if index.name != kept:
+            table.lance.drop_index(index.name)

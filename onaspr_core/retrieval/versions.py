@@ -61,6 +61,14 @@ def caption_versions(workspace: Workspace, fingerprint: str) -> dict[str, str]:
     return dict(rows or ())
 
 
+def table_versions(workspace: Workspace, fingerprint: str) -> dict[str, int]:
+    """Return the version of the table that readers of each pool open, by pool; none of other embedders."""
+    rows = workspace.catalog.rows(
+        "select pool, table_version from caption_states where fingerprint = ?", [fingerprint]
+    )
+    return dict(rows or ())
+
+
 def store_states(workspace: Workspace, states: Sequence[CaptionState]) -> None:
     """Replace all states by these; equal ones write nothing."""
     if set(workspace.catalog.rows("select * from caption_states") or ()) == set(states):

@@ -1,3 +1,4 @@
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from onaspr_core.retrieval import vector_index as room
 from onaspr_core.retrieval.embedder import unit_rows
 from onaspr_core.retrieval.table import ROW, CaptionTable
-from onaspr_core.retrieval.vector_index import keep_up, partitions, vector_index
+from onaspr_core.retrieval.vector_index import age_to_delete, keep_up, partitions, vector_index
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,50 @@ def test_a_run_that_was_killed_before_its_index_is_caught_up_with(tmp_path: Path
     table = written(tmp_path, 600, 50)
     index = keep_up(table, changed=False)
     assert index is not None and (index.indexed, index.unindexed) == (650, 0)
+
+
+@pytest.mark.parametrize("pays_from", [500, 601])
+def test_a_second_index_that_a_killed_build_left_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pays_from: int
+) -> None:
+    table = written(tmp_path, 0, 600)
+    for captions in (590, 300, 600):
+        room._build(table, captions)
+    monkeypatch.setattr(room, "PAYS_FROM", pays_from)
+    index = keep_up(table, changed=False)
+    left = [one.name for one in table.lance.list_indices() if one.name.startswith("vectors")]
+    assert left == ([] if index is None else ["vectors_of_600"])
+
+
+def test_versions_that_readers_may_have_open_are_not_old_enough_to_be_deleted() -> None:
+    now = datetime(2026, 1, 31)
+    created = {number: now - timedelta(days=days) for number, days in ((1, 30), (2, 20), (3, 10), (4, 0.5))}
+
+    def deleted(published: int | None) -> set[int]:
+        age = age_to_delete(created, published, now)
+        return {number for number, time in created.items() if time < now - age}
+
+    assert deleted(2) == {1}, "an old one that is published"
+    assert deleted(3) == {1, 2}
+    assert deleted(4) == {1, 2}, "the third was the newest until half a day ago"
+    assert deleted(None) == {1, 2}
+    assert age_to_delete({}, None, now) == room.EARLIER_STATES_LAST
+
+
+def test_a_compaction_is_told_to_leave_the_published_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, asked = written(tmp_path, 0, 100), []
+    published = table.lance.version
+    (created,) = (one["timestamp"] for one in table.lance.list_versions() if one["version"] == published)
+    table = written(tmp_path, 100, 10)
+    monkeypatch.setattr(room, "EARLIER_STATES_LAST", timedelta())
+    monkeypatch.setattr(
+        type(table.lance), "optimize", lambda _, cleanup_older_than: asked.append(cleanup_older_than)
+    )
+    age = datetime.now() - created
+    keep_up(table, changed=True, published=published)
+    assert asked[0] >= age
 
 
 def test_vectors_that_the_index_cannot_hold_stay_without_one(tmp_path: Path) -> None:
