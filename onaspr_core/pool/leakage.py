@@ -24,6 +24,7 @@ from onaspr_core.workspace import Workspace
 NEAR = 0.98
 """From this cosine on two captions say the same."""
 
+ITEMS_AT_ONCE = 4096
 LEAKS_SHOWN = 20
 
 _LEAKS = """create or replace table leaks (
@@ -83,14 +84,20 @@ def near_captions(
     """Yield the captions that say the same as one of a benchmark's: caption, row of theirs, cosine.
 
     Args:
-        blocks: Captions and vectors, float32 (n, d), rows of length 1; a block is held at a time.
+        blocks: Captions and vectors, float32 (n, d), rows of length 1; a block is held at a time, and its
+            cosines with `ITEMS_AT_ONCE` rows of theirs.
         theirs: The benchmark's vectors, float32 (m, d), rows of length 1.
         threshold: The least cosine.
     """
     for captions, vectors in blocks:
-        cosines = vectors @ theirs.T
-        nearest = cosines.argmax(axis=1)
-        best = cosines[np.arange(len(vectors)), nearest]
+        best = np.full(len(vectors), -np.inf, np.float32)
+        nearest = np.zeros(len(vectors), np.int64)
+        for first in range(0, len(theirs), ITEMS_AT_ONCE):
+            cosines = vectors @ theirs[first : first + ITEMS_AT_ONCE].T
+            here = cosines.argmax(axis=1)
+            greatest = cosines[np.arange(len(vectors)), here]
+            nearest = np.where(greatest > best, first + here, nearest)
+            best = np.maximum(greatest, best)
         for row in np.flatnonzero(best >= threshold):
             yield captions[int(row)], int(nearest[row]), float(best[row])
 
@@ -119,6 +126,7 @@ def note_near_captions(
     blocks: Iterable[tuple[Sequence[str], Vectors]],
     items: Sequence[BenchmarkItem],
     theirs: Vectors | None,
+    keep: bool = True,
 ) -> bool:
     """Remember which captions of a pool say the same as a benchmark's; return whether any came or went.
 
@@ -131,6 +139,7 @@ def note_near_captions(
         blocks: Its captions and their vectors, as `near_captions` takes them.
         items: What `benchmark_items` returned.
         theirs: Vectors of their captions, float32 (items, d), rows of length 1; None without items.
+        keep: Whether what was refused before stays so; False where another model or cosine told.
     """
     seen: set[str] = set()
 
@@ -146,12 +155,12 @@ def note_near_captions(
     rows = workspace.catalog.rows(
         "select caption, benchmark, item, item_caption, similarity from near_captions where pool = ?", [pool]
     )
-    before = {caption: told for caption, *told in rows or ()}
+    before = {caption: tuple(told) for caption, *told in rows or ()}
     known = {(one.benchmark, one.id, one.caption) for one in items}
-    unseen = {caption: told for caption, told in before.items() if caption not in seen}
-    kept = {caption: told for caption, told in unseen.items() if tuple(told[:3]) in known}
+    unseen = {caption: told for caption, told in before.items() if keep and caption not in seen}
+    kept = {caption: told for caption, told in unseen.items() if told[:3] in known}
     after = {**kept, **found}
-    if after.keys() == before.keys():
+    if after == before:
         return False
     with workspace.catalog.write() as connection:
         connection.execute(NEAR_CAPTIONS)
@@ -161,7 +170,18 @@ def note_near_captions(
                 "insert into near_captions values (?, ?, ?, ?, ?, ?)",
                 [[pool, caption, *told] for caption, told in after.items()],
             )
-    return True
+    return after.keys() != before.keys()
+
+
+def forget_vanished(workspace: Workspace) -> None:
+    """Forget near captions that the manifest has no more, as those of withdrawn pairs."""
+    gone = "from near_captions anti join manifest using (pool, caption)"
+    if workspace.catalog.rows(f"select caption {gone} limit 1"):
+        with workspace.catalog.write() as connection:
+            connection.execute(
+                "delete from near_captions n where not exists "
+                "(from manifest m where m.pool = n.pool and m.caption = n.caption)"
+            )
 
 
 def near_pairs(workspace: Workspace) -> list[Leak]:

@@ -139,8 +139,10 @@ def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[
     missing = dict(zip(keys, texts, strict=True))
     for key in workspace.store.existing(kind, keys):
         del missing[key]
-    if missing:
-        for (key, text), row in zip(missing.items(), encoder.encode(list(missing.values())), strict=True):
+    lacking = list(missing.items())
+    for first in range(0, len(lacking), PROMPTS_PER_WRITE):
+        part = lacking[first : first + PROMPTS_PER_WRITE]
+        for (key, text), row in zip(part, encoder.encode([text for _, text in part]), strict=True):
             record = {"text": text, "embedder": encoder.fingerprint}
             workspace.store.write_tensors(kind, key, {"vector": row}, record)
     return np.stack([workspace.store.read_tensors(kind, key)["vector"] for key in keys])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
+from onaspr_core.pool import leakage
 from onaspr_core.pool.leakage import (
     BenchmarkItem,
     Leak,
@@ -102,7 +103,11 @@ def test_a_benchmark_that_cannot_be_read_is_told_and_stops_only_a_pool_that_refu
         build_manifest(open_world(benchmark_items="refuse"))
 
 
-def test_captions_that_mean_the_same_are_found_from_a_cosine_on() -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 4096])
+def test_captions_that_mean_the_same_are_found_from_a_cosine_on(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(leakage, "ITEMS_AT_ONCE", at_once)
     draw = np.random.default_rng(0)
     theirs = draw.standard_normal((4, 16)).astype(np.float32)
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
@@ -135,6 +140,17 @@ def test_a_near_caption_is_told_with_its_pairs_and_goes_with_its_item(open_world
     assert near_pairs(workspace) == [leak], "one that is refused is not among those that are looked at"
     assert note_near_captions(workspace, "small", [(["a bird"], basis[3:])], items[1:], basis[1:2])
     assert near_pairs(workspace) == []
+
+
+def test_a_near_caption_whose_nearest_item_is_another_is_told_with_that(open_world: Open) -> None:
+    workspace = open_world()
+    build_manifest(workspace)
+    items = [BenchmarkItem("benchmark.csv", "1", "x", None), BenchmarkItem("benchmark.csv", "2", "y", None)]
+    basis = np.eye(4, dtype=np.float32)
+    blocks = [(["a cat sits"], basis[:1])]
+    assert note_near_captions(workspace, "small", blocks, items, basis[:2])
+    assert not note_near_captions(workspace, "small", blocks, items, basis[1::-1]), "none came, none went"
+    assert near_pairs(workspace) == [Leak("small", "b.mp4", "near caption", "benchmark.csv", "2", 1.0)]
 
 
 def test_items_of_a_benchmark_have_the_hash_of_their_video_where_there_is_one(
