@@ -27,7 +27,9 @@ from onaspr_core.workspace import Workspace
 RESIDENT_BYTES = 2 << 30
 """Vectors of a pool up to this size are kept in memory: 1.4 million captions of 384 dimensions."""
 
-LEAST_CANDIDATES = 20
+LEAST_CANDIDATES = 24
+"""So many are scored exactly for every k up to 6, so that a check that leaves out one of six asks what a user
+of five does."""
 
 
 def nearest_pairs(
@@ -128,8 +130,8 @@ class CaptionSearch:
             at = np.arange(len(found))
             ranks, vectors = found["rank"].to_numpy(), matrix(found["vector"])
         hits = nearest_to(query, ranks, vectors, candidates)
-        # Where even the last candidate ties with the k-th, captions that the index left out may tie too.
-        if len(hits) < candidates or hits[-1].similarity == hits[k - 1].similarity:
+        # Where the next candidate ties with the k-th, captions that the index left out may tie too.
+        if len(hits) < candidates or hits[k].similarity == hits[k - 1].similarity:
             return self._exact(query, k, size, greatest_rank)
         best = [hit._replace(row=int(at[hit.row])) for hit in hits[:k]]
         numbers = [hit.row for hit in best]

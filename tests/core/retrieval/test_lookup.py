@@ -2,8 +2,11 @@ import shutil
 from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from onaspr_core.artifacts import content_key
@@ -126,6 +129,42 @@ def test_captions_of_one_vector_go_by_rank_however_many_the_index_left_out(fill:
     found = CaptionSearch(workspace, "all").search("a blue old dog ran", k=5)
     assert ids(found) == by_hand(workspace, captions, "a blue old dog ran", 5, len(captions))
     assert len({reference.similarity for reference in found}) == 1
+
+
+def test_a_tie_at_the_end_of_what_is_asked_for_is_settled_by_all_captions(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten captions tie, of which the index names nine: not the one of the smallest rank.
+    captions = [*random_captions(600), *CASES[:10]]
+    workspace = fill(captions)
+    first = min(pool_rank(0, str(number)) for number in range(600, 610))
+    candidates = CaptionSearch._candidates
+
+    async def but_the_first(self: Any, query: Any, count: int, *more: Any) -> pa.Table:
+        found = await candidates(self, query, count + 1, *more)
+        return found.filter(pc.not_equal(found["rank"], first))
+
+    monkeypatch.setattr(CaptionSearch, "_candidates", but_the_first)
+    search = CaptionSearch(workspace, "all", in_memory=False)
+    found = search.search("a blue old dog ran", k=5)
+    assert found[0].rank_in_pool == first
+    assert ids(found) == by_hand(workspace, captions, "a blue old dog ran", 5, len(captions))
+
+
+def test_recall_is_measured_with_as_many_candidates_as_a_user_gets(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = fill(random_captions(600))
+    candidates, counts = CaptionSearch._candidates, set()
+
+    async def counted(self: Any, query: Any, count: int, *more: Any) -> pa.Table:
+        counts.add(count)
+        return await candidates(self, query, count, *more)
+
+    monkeypatch.setattr(CaptionSearch, "_candidates", counted)
+    CaptionSearch(workspace, "all").search("a blue dog")
+    index_recall(workspace, "all", samples=3)
+    assert len(counts) == 1
 
 
 def test_a_reference_says_what_it_is(fill: Fill) -> None:
