@@ -120,7 +120,7 @@ def age_to_delete(created: Mapping[int, datetime], published: int | None, now: d
         now: The time, of the same clock.
     """
     limit = now - EARLIER_STATES_LAST
-    stay = [created[published]] if published in created else []
+    stay = [time for version, time in created.items() if version == published]
     stay += sorted(time for time in created.values() if time <= limit)[-1:]
     return max([now - time for time in stay], default=timedelta()) + EARLIER_STATES_LAST
 

@@ -169,7 +169,7 @@ def test_the_look_is_part_of_the_run_and_at_its_pools_only(
     open_world: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = open_world("refuse")
-    look, looked = index.look_for_near_captions, []
+    look, looked = near_captions.look_for_near_captions, []
 
     def locked(workspace: Workspace, encoder: Any, blocks: Any, versions: Any) -> set[str]:
         with pytest.raises(Timeout):
