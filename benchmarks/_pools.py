@@ -1,15 +1,15 @@
-"""Pools of captions without videos, for benchmarks: the pairs are made up, everything else is real."""
+"""Pools of captions without videos, for benchmarks: manifest and clips are made up, all else is real."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Outcome
-from onaspr_core.pool.manifest import pool_rank
-from onaspr_core.retrieval import index, rows
+from onaspr_core.pool.choice import pool_rank
+from onaspr_core.pool.clip_catalog import enter_clips
+from onaspr_core.pool.manifest_table import SCHEMA, store_manifest
+from onaspr_core.pool.shards import Place
 from onaspr_core.retrieval.embedder import Vectors, embedder
 from onaspr_core.retrieval.table import ROW, CaptionTable
 from onaspr_core.retrieval.vector_index import keep_up
@@ -18,15 +18,6 @@ from onaspr_core.settings import EmbeddingSettings, PoolSettings, Settings
 from onaspr_core.workspace import Workspace
 
 POOL = "captions"
-
-
-class MadeUpPair(NamedTuple):
-    """What the caption index reads of a pair."""
-
-    id: str
-    caption: str
-    rank: int
-    clip_key: str
 
 
 def workspace_at(root: Path, model: str) -> Workspace:
@@ -41,24 +32,30 @@ def workspace_at(root: Path, model: str) -> Workspace:
     return Workspace(settings)
 
 
-def made_up(captions: Mapping[str, str]) -> list[MadeUpPair]:
-    """Return the pairs of a pool of these captions by id, by rank."""
-    pairs = [
-        MadeUpPair(id_, caption, pool_rank(0, id_), content_key("clip", id=id_))
-        for id_, caption in captions.items()
-    ]
-    return sorted(pairs, key=lambda pair: pair.rank)
+def enter(workspace: Workspace, captions: Mapping[str, str]) -> None:
+    """Make captions by id the pool: rows of the manifest and of clips, as if there were videos."""
+    ids = list(captions)
+    keys = [content_key("clip", id=id_) for id_ in ids]
+    columns: dict[str, list[object]] = {name: [""] * len(ids) for name in SCHEMA.names}
+    columns |= {"start": [None] * len(ids), "stop": [None] * len(ids), "pool": [POOL] * len(ids)}
+    columns |= {"pair_id": [*ids], "caption": [*captions.values()], "clip_key": [*keys]}
+    columns |= {"rank": [pool_rank(0, id_) for id_ in ids], "status": ["present"] * len(ids)}
+    columns |= {"extra": ["{}"] * len(ids), "key": [*keys]}
+    store_manifest(workspace, pa.Table.from_pydict(columns, SCHEMA), {}, [])
+    enter_clips(workspace, [Place(key, "benchmark", 0, 0, {}) for key in keys], {})
 
 
-def embed(workspace: Workspace, pairs: Sequence[MadeUpPair]) -> Outcome:
-    """Run `embed_captions` on a pool of these pairs."""
-    setattr(rows, "pool_pairs", lambda workspace, pool: pairs)  # noqa: B010 (mypy knows its type)
-    return index.embed_captions(workspace)
+def write(
+    workspace: Workspace, captions: Sequence[str], vectors: Iterable[Vectors], version: str
+) -> CaptionTable:
+    """Write captions whose vectors are known, in slices, and bring the index up to them.
 
-
-def write(workspace: Workspace, captions: Sequence[str], vectors: Iterable[Vectors]) -> CaptionTable:
-    """Write captions whose vectors are known, in slices, and bring the index up to them."""
+    A pool that is there in this version is left as it is.
+    """
     encoder = embedder(workspace)
+    held = workspace.catalog.rows("select version, table_version from caption_states where pool = ?", [POOL])
+    if held and held[0][0] == version:
+        return CaptionTable(workspace.lance_path, encoder.fingerprint, POOL, held[0][1])
     table = CaptionTable(workspace.lance_path, encoder.fingerprint, POOL)
     first = 0
     for part in vectors:
@@ -70,6 +67,5 @@ def write(workspace: Workspace, captions: Sequence[str], vectors: Iterable[Vecto
         table.upsert(pa.Table.from_pydict(columns, ROW), part)
         first += len(part)
     keep_up(table, changed=True)
-    state = CaptionState(POOL, encoder.fingerprint, "benchmark", first, table.lance.version)
-    store_states(workspace, [state])
+    store_states(workspace, [CaptionState(POOL, encoder.fingerprint, version, first, table.lance.version)])
     return table

@@ -39,3 +39,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def verdict(ratio: float, bar: float) -> str:
     """Say whether a ratio keeps its bar."""
     return f"≤ {bar:g}: {'kept' if ratio <= bar else 'BROKEN'}"
+
+
+def at_least(value: float, bar: float) -> str:
+    """Say whether a value reaches its bar."""
+    return f"≥ {bar:g}: {'kept' if value >= bar else 'BROKEN'}"
