@@ -15,7 +15,6 @@ import dagster as dg
 from onaspr_assets.errors import told_to_people
 from onaspr_assets.partitions import EXPERIMENTS, experiments
 from onaspr_assets.resources import WorkspaceResource
-from onaspr_assets.runs import end_dead_runs
 from onaspr_core.artifacts import canonical_json
 from onaspr_core.parameters import PER_EXPERIMENT, SHARED, Content, contents, version
 from onaspr_core.settings import Settings
@@ -130,8 +129,6 @@ def last_seen(instance: dg.DagsterInstance) -> dict[str, str]:
 @dg.op
 def observe_settings_file(context: dg.OpExecutionContext, workspace: WorkspaceResource) -> None:
     """Read the settings: experiments come and go as partitions, moved settings are observed."""
-    for run_id in end_dead_runs(context.instance):
-        context.log.warning(f"run {run_id} died; it is marked as failed")
     with told_to_people():
         found = look(context.instance, workspace.settings())
     context.instance.add_dynamic_partitions(EXPERIMENTS, found.new)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from onaspr_assets.runs import end_dead_runs
 from onaspr_core.settings import Settings, load_settings
 from onaspr_core.workspace import Workspace
 
@@ -17,6 +18,12 @@ class WorkspaceResource(dg.ConfigurableResource):
     """
 
     settings_path: str
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Before the first step, and whenever a sensor looks: what killed runs held is given back."""
+        if context.instance is not None:
+            for run_id in end_dead_runs(context.instance):
+                dg.get_dagster_logger().warning(f"run {run_id} died; it is marked as failed")
 
     @cached_property
     def _workspace(self) -> Workspace:

@@ -8,7 +8,6 @@ import dagster as dg
 from onaspr_assets.params import look
 from onaspr_assets.partitions import experiments
 from onaspr_assets.resources import WorkspaceResource
-from onaspr_assets.runs import end_dead_runs
 
 SECONDS_BETWEEN_LOOKS = 15
 SECONDS_BETWEEN_EVALUATIONS = 10
@@ -23,7 +22,6 @@ def settings_sensor(
     context: dg.SensorEvaluationContext, workspace: WorkspaceResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Report what moved; a file with mistakes fails the tick, with all of them, and changes nothing."""
-    end_dead_runs(context.instance)
     found = look(context.instance, workspace.settings())
     if not found:
         return dg.SkipReason(f"{found.settings} settings read, none moved")

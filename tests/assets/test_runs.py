@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
 
 HOLDS_THE_POOL = """
@@ -79,3 +80,19 @@ def test_another_process_with_the_same_number_is_not_taken_for_the_run(
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_the_next_run_gives_back_what_a_killed_one_held(
+    instance: dg.DagsterInstance, tmp_path: Path, settings_file: Path
+) -> None:
+    process = start(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    @dg.asset(pool="gpu")
+    def quick(workspace: WorkspaceResource) -> None:
+        pass
+
+    workspace = WorkspaceResource(settings_path=str(settings_file))
+    assert dg.materialize([quick], instance=instance, resources={"workspace": workspace}).success
+    assert holders(instance) == set()
