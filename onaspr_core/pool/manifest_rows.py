@@ -149,7 +149,8 @@ def _clip_keys(connection: duckdb.DuckDBPyConnection, pools: Mapping[str, PoolSe
         known = _still_right(connection, pool, settings.clip)
         rows = connection.execute(
             "select distinct j.sha256, j.start, j.stop, b.clip_key from judged j left join "
-            "(select distinct source_sha256, start, stop, clip_key from before where pool = ? and ?) b "
+            "(select distinct source_sha256, start, stop, clip_key from before "
+            "where pool = ? and ? and clip_key is not null) b "
             "on b.source_sha256 = j.sha256 and b.start is not distinct from j.start "
             "and b.stop is not distinct from j.stop where j.pool = ? and status = 'present'",
             [pool, known, pool],

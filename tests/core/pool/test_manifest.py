@@ -197,6 +197,23 @@ def test_equal_captions_and_equal_videos_are_counted_and_kept(open_pools: Open, 
     assert (outcome.facts["equal_captions"], outcome.facts["equal_videos"]) == (4, 3)
 
 
+@pytest.mark.parametrize("rule", ["equal_videos", "equal_captions"])
+def test_pairs_that_are_refused_for_an_equal_one_double_no_row(
+    open_pools: Open, write_video: Write, rule: str
+) -> None:
+    captions = {f"{number}.mp4": "caption" for number in range(4)}
+    for name in captions:
+        write_video(name, seed=1)
+    workspace = open_pools(captions, told={rule: "refuse"})
+    first = build_manifest(workspace)
+    assert (first.computed, len(first.failures)) == (1, 3)
+    second = build_manifest(workspace)
+    assert (second.version, second.computed, second.total) == (first.version, 0, 4)
+    workspace = open_pools(captions, told={rule: "keep"})
+    assert build_manifest(workspace).total == len(listed_pairs(workspace, "small")) == 4
+    assert len({pair.clip_key for pair in listed_pairs(workspace, "small")}) == 1
+
+
 def test_of_equal_captions_the_smallest_rank_is_taken_and_so_in_every_larger_pool(
     open_pools: Open, write_video: Write
 ) -> None:
