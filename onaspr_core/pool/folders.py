@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import file_system, files_below
+from onaspr_core.pool.listed_files import file_system, files_below, url_of
 
 MEDIA_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 LONGEST_TEXT = 2**20
@@ -19,7 +19,8 @@ def captioned_files(path: str) -> pa.Table:
     Raises:
         UserError: when the folder holds no video.
     """
-    filesystem, _ = file_system(path)
+    filesystem, inside = file_system(path)
+    root = url_of(filesystem, path, inside).rstrip("/") + "/"
     below = [(one, PurePosixPath(one)) for one in files_below(path)]
     texts = {str(file.with_suffix("")): one for one, file in below if file.suffix.lower() == ".txt"}
     rows = []
@@ -27,8 +28,7 @@ def captioned_files(path: str) -> pa.Table:
         if file.suffix.lower() in MEDIA_SUFFIXES:
             text = texts.get(str(file.with_suffix("")))
             caption, problem = _caption(filesystem, text) if text else ("", f"there is no {file.stem}.txt")
-            relative = one.removeprefix(path.rstrip("/") + "/")
-            rows.append({"file": relative, "caption": caption, "problem": problem})
+            rows.append({"file": one.removeprefix(root), "caption": caption, "problem": problem})
     if not rows:
         raise UserError(f"{path}: no video below this folder; expected files {', '.join(MEDIA_SUFFIXES)}")
     return pa.Table.from_pylist(rows, _SCHEMA)

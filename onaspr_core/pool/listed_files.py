@@ -53,7 +53,7 @@ def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
     if not found:
         expected = f"a file or a folder with files {', '.join(suffixes)}"
         raise UserError(f"{path}: there is no such file; expected {expected}")
-    return [_url(filesystem, path, one) for one in found]
+    return [url_of(filesystem, path, one) for one in found]
 
 
 def kind_of(path: str) -> str:
@@ -73,7 +73,7 @@ def is_folder(path: str) -> bool:
 def files_below(path: str) -> list[str]:
     """Return all files below a folder, in the order of their names."""
     filesystem, inside = file_system(path)
-    return [_url(filesystem, path, one) for one in sorted(map(str, filesystem.find(inside)))]
+    return [url_of(filesystem, path, one) for one in sorted(map(str, filesystem.find(inside)))]
 
 
 def exists(path: str) -> bool:
@@ -94,7 +94,11 @@ def stamp(files: Sequence[str]) -> str | None:
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def _url(filesystem: Any, path: str, inside: str) -> str:
+def url_of(filesystem: Any, path: str, inside: str) -> str:
+    """Return the path or URL of what a file system calls `inside`, spelled as the files it lists are.
+
+    `path` is any path or URL on the same file system.
+    """
     if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
         return inside
     if "://" in inside:

@@ -419,6 +419,22 @@ def test_a_column_of_the_settings_that_is_not_there_is_named(tmp_path: Path) -> 
         read(tmp_path, format="folder", path="t.csv", columns={"caption": "title"})
 
 
+def test_a_path_of_the_settings_may_go_up(tmp_path: Path) -> None:
+    base = tmp_path / "project"
+    base.mkdir()
+    shard(tmp_path / "set", 0, {"000000001": None})
+    pq.write_table(pa.table({"video": [b"media"], "caption": ["x"]}), tmp_path / "t.parquet")
+    write(tmp_path / "videos/a.mp4", "media")
+    write(tmp_path / "videos/a.txt", "a dog")
+    (tar,) = read(base, format="webdataset", path="../set")
+    assert (tar.problem, tar.media.path) == (None, str(tmp_path / "set/00000.tar"))
+    (cell,) = read(base, format="parquet", path="../*.parquet")
+    assert (cell.problem, cell.media.path) == (None, str(tmp_path / "t.parquet"))
+    for path in ("../videos", "./../videos/", f"file://{tmp_path}/videos"):
+        (file,) = read(base, format="folder", path=path)
+        assert (file.id, file.problem) == ("a.mp4", None)
+
+
 # Any URL that fsspec opens.
 
 
