@@ -51,10 +51,14 @@ create macro as_number(x) as coalesce(try_cast(x as double), iso_seconds(cast(x 
 
 @dataclass(frozen=True)
 class TextReader:
-    """How a view reads lines of text: the name of the view, and the options of DuckDB's CSV reader."""
+    """How a view reads lines of text: the name of the view, and the options of DuckDB's CSV reader.
+
+    `copies` tells of each mended copy that the view reads which file it stands for.
+    """
 
     view: str
     options: Mapping[str, Any]
+    copies: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path
     for number, path in enumerate(table.files):
         copy = folder / f"mended-{number}{kind_of(path)}"
         copies.append(str(copy))
+        table.reader.copies[str(copy)] = path
         lines = mend_csv(path, copy, options["delim"], bool(options["quote"]))
         broken += [_refused(table, path, line, text, "UNQUOTED VALUE") for line, text in lines]
     make_view(connection, table.reader.view, "read_csv", copies, options)
@@ -202,7 +203,8 @@ def _refused(table: Table, path: str, line: int, text: str, kind: str) -> Refuse
     else:
         cells = next(csv.reader(io.StringIO(text), delimiter=table.reader.options["delim"]), [])
         found = dict(zip(table.columns, cells, strict=False))
-    file = "the table" if len(table.files) == 1 else PurePosixPath(path).name
+    original = PurePosixPath(table.reader.copies.get(path, path))
+    file = "the table" if len(table.files) == 1 else original.name
     told = _TOLD.get(kind, f"is no row ({kind.lower()})")
     return RefusedRow(found, f"line {line} of {file} {told}", "\n" in text)
 
