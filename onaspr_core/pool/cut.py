@@ -88,6 +88,10 @@ def cut_clip(job: CutJob) -> CutClip:
     # What is left goes wrong in writing, and is not the source's fault.
     except (OSError, FFmpegError) as problem:
         return CutClip(job.key, reason=f"the clip cannot be written: {problem}")
+    # File systems of other makers raise what their network libraries do; a local file must have done it.
+    except Exception as problem:
+        told = f"the file cannot be read: {type(problem).__name__}: {problem}"
+        return CutClip(job.key, reason=told, suspect="://" not in job.media.path)
     return CutClip(job.key, mp4, frames)
 
 

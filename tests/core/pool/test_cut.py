@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +76,45 @@ def test_a_file_that_changed_or_vanished_since_the_manifest_is_a_passing_reason(
     path.unlink()
     assert "cannot be opened" in cut_clip(job).reason
     assert not cut_clip(job).lasting
+
+
+@pytest.mark.parametrize("member", ["", "a.mp4"])
+def test_a_file_that_vanishes_before_it_is_opened_is_a_passing_reason(
+    tmp_path: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / "0.tar", {"a.mp4": b"media"})
+    job = replace(job_for(path), media=Media(str(path), member))
+
+    def vanishing(path: str) -> str:
+        Path(path).unlink()
+        return job.stamp
+
+    monkeypatch.setattr(cut, "file_stamp", vanishing)
+    assert cut_clip(job) == CutClip(job.key, reason="no such file")
+
+
+class NetworkError(Exception):
+    """What a network library raises: no OSError."""
+
+
+@pytest.mark.parametrize(("member", "broken"), [("", "_open"), ("a.mp4", "cat_file")])
+def test_what_a_network_library_raises_is_a_passing_reason(
+    tmp_path: Path, member: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / f"{broken}.tar", {"a.mp4": b"media"})
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file(f"/cut/{path.name}", path.read_bytes())
+    media = Media(f"memory://cut/{path.name}", member)
+    job = replace(job_for(path), media=media, stamp=file_stamp(media.path))
+    assert cut_clip(job).lasting
+
+    def fail(*_: object, **__: object) -> None:
+        raise NetworkError("503")
+
+    monkeypatch.setattr(type(memory), broken, fail)
+    clip = cut_clip(job)
+    assert clip.reason.endswith("cannot be read: NetworkError: 503")
+    assert not clip.lasting and not clip.suspect
 
 
 def test_a_refusal_that_may_pass_is_not_a_lasting_reason(
