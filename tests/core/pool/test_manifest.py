@@ -88,15 +88,17 @@ def test_a_new_caption_a_new_file_and_a_removed_row_are_told_apart(
 def test_missing_files_and_empty_captions_are_failures_and_the_rest_is_kept(
     open_pools: Open, three: dict[str, str]
 ) -> None:
-    workspace = open_pools({**three, "a.mp4": "", "gone.mp4": "a caption"})
+    workspace = open_pools({**three, "a.mp4": "", "gone.mp4": "a caption", "folder.mp4": "another"})
+    (workspace.settings.base / "videos/folder.mp4").mkdir()
     outcome = build_manifest(workspace)
     assert {failure.item: failure.reason.split("/")[0] for failure in outcome.failures} == {
         "small/a.mp4": "the caption is empty",
         "small/gone.mp4": "there is no file ",
+        "small/folder.mp4": "the file cannot be read: Is a directory",
     }
-    assert (outcome.total, outcome.computed) == (4, 2)
+    assert (outcome.total, outcome.computed) == (5, 2)
     unusable = [pair.id for pair in listed_pairs(workspace, "small") if pair.clip_key is None]
-    assert sorted(unusable) == ["a.mp4", "gone.mp4"]
+    assert sorted(unusable) == ["a.mp4", "folder.mp4", "gone.mp4"]
 
 
 def test_of_rows_with_one_id_the_first_is_kept_and_the_others_are_counted(
