@@ -13,6 +13,7 @@ import fsspec
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.media import file_stamp
+from onaspr_core.pool.texts import storable
 
 COMPRESSED = (".gz", ".zst")
 
@@ -53,6 +54,8 @@ def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
     if not found:
         expected = f"a file or a folder with files {', '.join(suffixes)}"
         raise UserError(f"{path}: there is no such file; expected {expected}")
+    if odd := [one for one in found if storable(one) != one]:
+        raise UserError(f"{path}: the name of {storable(odd[0])} is not UTF-8; rename it")
     return [url_of(filesystem, path, one) for one in found]
 
 

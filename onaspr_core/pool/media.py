@@ -8,6 +8,7 @@ which media a pool has (`sources`), and decoding (`onaspr_core.decoding`).
 import io
 import json
 import os
+import posixpath
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -137,7 +138,7 @@ def is_parquet(path: str) -> bool:
 def tar_members(path: str, stamp: str) -> dict[str, tuple[int, int]]:
     """Return offset and length of every file in a tar, found in one pass over its headers.
 
-    Of a tar that was cut short, the members that are whole.
+    A name is a plain path: `./a.mp4` is `a.mp4`. Of a tar that was cut short, the members that are whole.
 
     Args:
         path: A file or fsspec URL.
@@ -154,7 +155,7 @@ def tar_members(path: str, stamp: str) -> dict[str, tuple[int, int]]:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     if member.isreg() and member.offset_data + member.size <= size:
-                        members[member.name] = (member.offset_data, member.size)
+                        members[posixpath.normpath(member.name)] = (member.offset_data, member.size)
         except tarfile.TarError as problem:
             if not members:
                 raise UserError(f"{path}: unreadable tar: {problem}") from problem

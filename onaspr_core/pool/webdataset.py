@@ -6,10 +6,11 @@ this project writes (`shards`).
 """
 
 import json
+import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import groupby
 from typing import Any
 
 import duckdb
@@ -21,13 +22,16 @@ from onaspr_core.pool.listed_files import exists, file_system, listed_files
 from onaspr_core.pool.scan import VIEW, Table
 from onaspr_core.pool.tables import of_file, open_table
 from onaspr_core.pool.text_tables import json_values
+from onaspr_core.pool.texts import decoded, storable
 from onaspr_core.progress import logger, track
 
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".webp", ".jpg", ".jpeg", ".png")
 ITEMS_PER_BATCH = 10_000
+_TAKEN = ("key", "caption", "tar", "suffix", "unread")
 NO_VIDEO = "case when suffix is null then 'its tar holds no video' end"
+UNREAD = f"coalesce(unread, {NO_VIDEO})"
 
-_ITEMS = pa.schema([(name, pa.string()) for name in ("key", "caption", "tar", "suffix", "line")])
+_ITEMS = pa.schema([(name, pa.string()) for name in ("key", "caption", "tar", "suffix", "line", "unread")])
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,16 @@ def _is_parquet(file: str) -> bool:
 def _suffix(tar: str) -> str | None:
     """The suffix of the first video in a tar; all of a tar have one."""
     with fsspec.open(tar, "rb") as file:
-        for key, suffix, _ in _members(tar, file):
-            if key and suffix.lower() in VIDEOS:
-                return suffix
+        for _, members in groupby(_members(tar, file), lambda member: member[0]):
+            if found := _video([suffix for _, suffix, _ in members]):
+                return found
     return None
+
+
+def _video(suffixes: Sequence[str]) -> str | None:
+    """Which of an item's suffixes is that of its video: a video goes before a picture of it."""
+    found = {suffix.lower(): suffix for suffix in suffixes}
+    return next((found[suffix] for suffix in VIDEOS if suffix in found), None)
 
 
 def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
@@ -115,10 +125,11 @@ def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
         with tarfile.open(fileobj=file, mode="r:") as opened:
             for member in opened:
                 if member.isfile():
-                    folder, name = str(PurePosixPath(member.name).parent), PurePosixPath(member.name).name
+                    folder, name = posixpath.split(posixpath.normpath(member.name))
                     stem, dot, suffix = name.partition(".")
-                    key = stem if folder == "." else f"{folder}/{stem}"
-                    yield key, f"{dot}{suffix}", member
+                    # Hidden files have no key, and are no items.
+                    if stem:
+                        yield posixpath.join(folder, stem), f"{dot}{suffix}", member
     except tarfile.TarError as problem:
         logger.warning("%s: what follows is left out: %s", tar, problem)
 
@@ -137,25 +148,31 @@ def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shar
         connection.register("reader", pa.RecordBatchReader.from_batches(_ITEMS, batches()))
         connection.execute("create table items as select * from reader")
     lines = connection.execute("select line from items where line is not null limit 1000").fetchall()
-    names, values = json_values((line for (line,) in lines), ("key", "caption"))
-    connection.execute(f"create view {VIEW} as select key, caption, tar, suffix{values} from items")
+    names, values = json_values((line for (line,) in lines), _TAKEN)
+    connection.execute(f"create view {VIEW} as select key, caption, tar, suffix, unread{values} from items")
     columns = dict.fromkeys(("key", "caption", *names), "VARCHAR")
     count = connection.execute("select count(*) from items").fetchall()[0][0]
-    return Shards(VIEW, Table(columns, tars, count), NO_VIDEO, ())
+    return Shards(VIEW, Table(columns, tars, count), UNREAD, ())
 
 
 def _items(tar: str) -> Iterator[dict[str, str | None]]:
     found: dict[str, dict[str, str | None]] = {}
+    suffixes: dict[str, list[str]] = {}
+    problems: dict[tuple[str, str], str | None] = {}
     with fsspec.open(tar, "rb") as file:
         for key, suffix, member in _members(tar, file):
-            item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"key": key, "tar": tar})
-            if suffix.lower() in VIDEOS:
-                item["suffix"] = suffix
-            elif suffix.lower() in (".txt", ".json"):
+            item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"tar": tar})
+            suffixes.setdefault(key, []).append(suffix)
+            if suffix.lower() in (".txt", ".json"):
                 file.seek(member.offset_data)
-                text = file.read(member.size).decode("utf-8", "replace")
-                item["caption" if suffix.lower() == ".txt" else "line"] = text
-    for item in found.values():
+                column = "caption" if suffix.lower() == ".txt" else "line"
+                name = f"{storable(key)}{suffix}"
+                item[column], problems[key, column] = decoded(file.read(member.size), name)
+    for key, item in found.items():
+        item["key"], item["suffix"] = storable(key), _video(suffixes[key])
+        item["unread"] = problems.get((key, "line" if item["caption"] is None else "caption"))
+        if item["key"] != key:
+            item["unread"] = "its name is not UTF-8"
         if item["caption"] is None and item["line"]:
             item["caption"] = _caption(item["line"])
         yield item
@@ -167,4 +184,4 @@ def _caption(line: str) -> str | None:
     except ValueError:
         return None
     caption = value.get("caption") if isinstance(value, dict) else None
-    return caption if isinstance(caption, str) else None
+    return storable(caption) if isinstance(caption, str) else None

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.media import Media
+from onaspr_core.pool.media import Media, open_media
 from onaspr_core.pool.sources import SourceRow, read_source
 from onaspr_core.settings import PoolSettings
 
@@ -318,6 +318,20 @@ def test_tars_without_lists_are_indexed_by_their_headers(tmp_path: Path) -> None
     assert first.extra == {"aesthetic score": "5.5"}
     assert (second.id, second.caption, second.media.member) == ("000012346", "from text", "000012346.webm")
     assert third.problem == "its tar holds no video"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_video_goes_before_its_thumbnail_and_names_may_begin_with_a_dot(
+    tmp_path: Path, listed: bool
+) -> None:
+    members = {"./1.jpg": b"thumbnail", "./1.mp4": b"media", "./1.png": b"other", "./._1.mp4": b"a Mac's"}
+    tar_of(tmp_path / "0.tar", {**members, "./1.txt": b"a dog"})
+    if listed:
+        pq.write_table(pa.table({"key": ["1"], "caption": ["a dog"]}), tmp_path / "0.parquet")
+    (row,) = read(tmp_path, format="webdataset", path="0.tar")
+    assert (row.id, row.caption, row.media.member) == ("1", "a dog", "1.mp4")
+    with open_media(row.media) as file:
+        assert not isinstance(file, str) and file.read() == b"media"
 
 
 # Any Parquet: paths, bytes, and the features that the Hub's `datasets` writes.
