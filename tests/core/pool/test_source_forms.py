@@ -121,10 +121,12 @@ def test_a_span_that_ends_before_it_starts_or_is_no_time_is_a_problem(tmp_path: 
         {**INTERNVID, "End_timestamp": "00:00:01.000"},
         {**INTERNVID, "Start_timestamp": "soon"},
         {**INTERNVID, "End_timestamp": None},
+        {**INTERNVID, "End_timestamp": "nan"},
+        {**INTERNVID, "End_timestamp": "inf"},
     ]
     write(tmp_path / "t.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     rows = read(tmp_path, format="internvid", path="t.jsonl", videos="v")
-    assert [row.problem for row in rows] == ["its start and stop are no span of a video"] * 3
+    assert [row.problem for row in rows] == ["its start and stop are no span of a video"] * 5
 
 
 def test_a_line_that_is_no_json_is_a_row_without_id_and_the_others_are_read(tmp_path: Path) -> None:
