@@ -5,6 +5,7 @@ What does not belong here: what is in them (`tables`, `source_forms`).
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -57,6 +58,16 @@ def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
     if odd := [one for one in found if storable(one) != one]:
         raise UserError(f"{path}: the name of {storable(odd[0])} is not UTF-8; rename it")
     return [url_of(filesystem, path, one) for one in found]
+
+
+def distinct_names(files: Sequence[str]) -> list[str]:
+    """Return what to call each file: its own name, or where names repeat, its path from the folder of all."""
+    names = [PurePosixPath(file).name for file in files]
+    if len(set(names)) == len(names):
+        return names
+    parts = [file.split("/") for file in files]
+    shared = len(os.path.commonprefix(parts))
+    return ["/".join(own[shared:]) for own in parts]
 
 
 def kind_of(path: str) -> str:

@@ -18,7 +18,7 @@ import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import exists, file_system, listed_files
+from onaspr_core.pool.listed_files import distinct_names, exists, file_system, listed_files
 from onaspr_core.pool.scan import VIEW, Table
 from onaspr_core.pool.tables import of_file, open_table
 from onaspr_core.pool.text_tables import json_values
@@ -27,11 +27,11 @@ from onaspr_core.progress import logger, track
 
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".webp", ".jpg", ".jpeg", ".png")
 ITEMS_PER_BATCH = 10_000
-_TAKEN = ("key", "caption", "tar", "suffix", "unread")
+_TAKEN = ("key", "caption", "tar", "suffix", "folder_of_tar", "unread")
 NO_VIDEO = "case when suffix is null then 'its tar holds no video' end"
 UNREAD = f"coalesce(unread, {NO_VIDEO})"
 
-_ITEMS = pa.schema([(name, pa.string()) for name in ("key", "caption", "tar", "suffix", "line", "unread")])
+_ITEMS = pa.schema([(name, pa.string()) for name in (*_TAKEN, "line")])
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,15 @@ class Shards:
     """Items of tars: `relation` has the table's columns, and `tar` and `suffix` of each item's video.
 
     `problem` is the SQL of why an item cannot be used, `unfinished` tars that a download left half-written.
+    `in_folders` says that tars of several folders have one name, so that keys may repeat; then the relation's
+    `folder_of_tar` tells them apart, else it is empty.
     """
 
     relation: str
     table: Table
     problem: str
     unfinished: Sequence[str]
+    in_folders: bool
 
 
 def shard_files(path: str) -> list[str]:
@@ -64,7 +67,7 @@ def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
         UserError: when there is none, or none is whole.
     """
     tars = listed_files(path, (".tar",))
-    lists = _lists(tars)
+    lists, folders = _lists(tars), _folders(tars)
     present = _present(lists.values())
     if not present:
         return _indexed(connection, tars)
@@ -77,15 +80,23 @@ def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
     known = {"status", "error_message"} <= table.columns.keys()
     return Shards(
         relation=f"(select *, {of_file(list(whole))} as tar, "
-        f"{of_file([_suffix(tar) for tar in whole])} as suffix from {VIEW})",
+        f"{of_file([_suffix(tar) for tar in whole])} as suffix, "
+        f"{of_file([folders[tar] for tar in whole])} as folder_of_tar from {VIEW})",
         table=table,
         problem=f"case when status <> 'success' then {failed} else {NO_VIDEO} end" if known else NO_VIDEO,
         unfinished=_told_unfinished([tar for tar in tars if tar not in whole]),
+        in_folders=any(folders.values()),
     )
 
 
 def _lists(tars: Sequence[str]) -> dict[str, str]:
     return {tar: f"{tar.removesuffix('.tar')}.parquet" for tar in tars}
+
+
+def _folders(tars: Sequence[str]) -> dict[str, str]:
+    """What tells tars of one name apart: their folders, each with a slash; empty where no name repeats."""
+    names = distinct_names(tars)
+    return {tar: name[: name.rfind("/") + 1] for tar, name in zip(tars, names, strict=True)}
 
 
 def _told_unfinished(tars: list[str]) -> list[str]:
@@ -136,11 +147,12 @@ def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
 
 def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shards:
     """Index tars that no Parquet lists: captions are `key.txt`, or `caption` in `key.json`."""
+    folders = _folders(tars)
     with track("indexed tars", len(tars)) as advance:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for tar in tars:
-                items = list(_items(tar))
+                items = [{**item, "folder_of_tar": folders[tar]} for item in _items(tar)]
                 for start in range(0, len(items), ITEMS_PER_BATCH):
                     yield pa.RecordBatch.from_pylist(items[start : start + ITEMS_PER_BATCH], _ITEMS)
                 advance(1)
@@ -149,10 +161,10 @@ def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shar
         connection.execute("create table items as select * from reader")
     lines = connection.execute("select line from items where line is not null limit 1000").fetchall()
     names, values = json_values((line for (line,) in lines), _TAKEN)
-    connection.execute(f"create view {VIEW} as select key, caption, tar, suffix, unread{values} from items")
+    connection.execute(f"create view {VIEW} as select {', '.join(_TAKEN)}{values} from items")
     columns = dict.fromkeys(("key", "caption", *names), "VARCHAR")
     count = connection.execute("select count(*) from items").fetchall()[0][0]
-    return Shards(VIEW, Table(columns, tars, count), UNREAD, ())
+    return Shards(VIEW, Table(columns, tars, count), UNREAD, (), any(folders.values()))
 
 
 def _items(tar: str) -> Iterator[dict[str, str | None]]:
