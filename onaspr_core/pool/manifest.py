@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, row_outcome, version_of
 from onaspr_core.errors import UserError
@@ -27,7 +28,9 @@ from onaspr_core.pool.listed_files import stamp
 from onaspr_core.pool.manifest_rows import clip_key as clip_key
 from onaspr_core.pool.manifest_rows import derive
 from onaspr_core.pool.manifest_table import (
+    PAIR_COLUMNS,
     SCHEMA,
+    pair_of,
     pairs_where,
     store_manifest,
     stored_manifest,
@@ -123,11 +126,10 @@ def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str
 
     Empty where there is no manifest.
     """
-    pairs = pairs_where(workspace, "pair_id = ?", [pair_id]) or []
     rows = workspace.catalog.rows(
-        "select extra from manifest where pair_id = ? order by pool, rank, pair_id", [pair_id]
+        f"select {PAIR_COLUMNS}, extra from manifest where pair_id = ? order by pool, rank", [pair_id]
     )
-    return [(pair, json.loads(extra)) for pair, (extra,) in zip(pairs, rows or (), strict=True)]
+    return [(pair_of(row), json.loads(extra)) for *row, extra in rows or ()]
 
 
 def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
@@ -177,6 +179,7 @@ def _choose(workspace: Workspace, name: str, stored: pa.Table | None) -> _Chosen
     asked = {"clip", "equal_captions", "equal_videos", "benchmark_items"}
     now = content_key(
         "pool source",
+        version=code_versions.MANIFEST,
         settings=settings.model_dump(mode="json", exclude=asked),
         base=[source.path, source.videos],
         files=seen,

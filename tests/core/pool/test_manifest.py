@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from onaspr_core import code_versions
 from onaspr_core.errors import UserError
 from onaspr_core.pool import choice, manifest, source_files
 from onaspr_core.pool.manifest import build_manifest, clip_key, listed_pairs, pool_pairs, pool_rank
@@ -157,6 +158,12 @@ def test_a_second_run_scans_no_source_that_is_as_it_was(
         return choice.choose(*values)
 
     monkeypatch.setattr(manifest, "choose", counted)
+    with monkeypatch.context() as raised:
+        raised.setattr(code_versions, "MANIFEST", code_versions.MANIFEST + 1)
+        build_manifest(workspace)
+    assert len(scans) == 1, "other code reads the source anew"
+    build_manifest(workspace)
+    scans.clear()
     second = build_manifest(workspace)
     assert scans == []
     assert (second.version, second.facts["source_rows"]) == (first.version, 5)
