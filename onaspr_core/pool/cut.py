@@ -97,8 +97,8 @@ def cut_clip(job: CutJob) -> CutClip:
 
 def cut_all(
     jobs: Iterable[CutJob], processes: int, cut: Callable[[CutJob], CutClip] = cut_clip
-) -> Iterator[CutClip]:
-    """Yield the clips of all jobs as they are finished, in any order.
+) -> Iterator[CutClip | None]:
+    """Yield the clips of all jobs as they are finished, in any order; None where none came for a second.
 
     A file on which the decoder crashes or hangs becomes a reason; the other clips are not lost.
 
