@@ -239,9 +239,7 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(statement)
 
 
-def _there(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, keys: Collection[str]
-) -> set[str]:
+def _there(connection: duckdb.DuckDBPyConnection, workspace: Workspace, keys: Collection[str]) -> set[str]:
     """Those of the keys whose clips are ready, in shards that exist."""
     if not keys:
         return set()

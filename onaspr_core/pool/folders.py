@@ -32,7 +32,9 @@ def captioned_files(path: str) -> pa.Table:
             name = one.removeprefix(root)
             if storable(name) != name:
                 problem = "its name is not UTF-8"
-            rows.append({"file": storable(name), "caption": caption, "problem": problem and storable(problem)})
+            rows.append(
+                {"file": storable(name), "caption": caption, "problem": problem and storable(problem)}
+            )
     if not rows:
         raise UserError(f"{path}: no video below this folder; expected files {', '.join(MEDIA_SUFFIXES)}")
     return pa.Table.from_pylist(rows, _SCHEMA)

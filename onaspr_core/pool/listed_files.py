@@ -5,8 +5,8 @@ What does not belong here: what is in them (`tables`, `source_forms`).
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -66,7 +66,8 @@ def distinct_names(files: Sequence[str]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     parts = [file.split("/") for file in files]
-    shared = len(os.path.commonprefix(parts))
+    folders = zip(*(own[:-1] for own in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, folders))
     return ["/".join(own[shared:]) for own in parts]
 
 

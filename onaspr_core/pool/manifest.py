@@ -149,13 +149,15 @@ def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
     )
     if rows is None:
         raise _not_made(pool)
-    # The manifest's own words name paths and lines, and reasons are there to be counted.
-    told = {
-        "present": lambda _: "no clip was cut: pool_clips says why",
-        "refused": lambda reason: re.sub(r"^line \d+ of \S+( table)?", "a line of the table", reason),
-        "missing": lambda reason: re.sub(r"^there is no file .*", "there is no such file", reason),
-    }
-    return [(id_, cut or told[status](reason)) for id_, status, reason, cut in rows]
+    return [(id_, cut or _in_general(status, reason)) for id_, status, reason, cut in rows]
+
+
+def _in_general(status: str, reason: str) -> str:
+    """A reason without the path or line that it names, so that equal ones can be counted."""
+    if status == "present":
+        return "no clip was cut: pool_clips says why"
+    told = re.sub(r"^line \d+ of \S+( table)?", "a line of the table", reason)
+    return re.sub(r"^there is no file .*", "there is no such file", told)
 
 
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:

@@ -7,6 +7,7 @@ import pytest
 
 from onaspr_core import parameters
 from onaspr_core.parameters import contents, version
+from onaspr_core.paths import file_sha256
 from onaspr_core.settings import load_settings
 
 
@@ -124,11 +125,10 @@ def test_a_file_that_holds_videos_is_not_read_and_moves_the_pool(
     file.write_bytes(b"gigabytes")
     text = settings_file.read_text().replace('path = "pool.csv"', f'path = "{file.name}"')
     settings_file.write_text(text.replace('format = "webvid"', f'format = "{form}"', 1))
-    hashed = parameters.file_sha256
 
     def small(path: Path) -> str:
         assert path != file
-        return hashed(path)
+        return file_sha256(path)
 
     monkeypatch.setattr(parameters, "file_sha256", small)
     seen = [versions(settings_file)["pool"]]

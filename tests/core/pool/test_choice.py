@@ -199,7 +199,9 @@ def test_a_line_that_was_mended_away_keeps_its_place_when_the_threshold_is_raise
 def test_lines_of_mended_files_are_told_by_the_names_of_their_files(tmp_path: Path, suffix: str) -> None:
     tables = {"0.csv": "a.mp4,x\nb.mp4", "1.csv": 'c.mp4,"never closed\nd.mp4,y\ne.mp4'}
     for name, text in tables.items():
-        with fsspec.open(tmp_path / f"parts/{name}{suffix}", "wb", compression="infer", auto_mkdir=True) as file:
+        with fsspec.open(
+            tmp_path / f"parts/{name}{suffix}", "wb", compression="infer", auto_mkdir=True
+        ) as file:
             file.write(f"file,caption\n{text}\n".encode())
     by_id = rows(chosen(tmp_path, Wish(), path="parts/*"))
     assert {id_: row["problem"].rpartition(" has ")[0] for id_, row in by_id.items() if row["problem"]} == {

@@ -48,7 +48,9 @@ def test_panda70m_takes_other_names_for_its_columns(tmp_path: Path) -> None:
 def test_columns_that_a_form_has_no_use_for_are_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", {"a.mp4": b"media", "a.txt": b"a dog"})
     (tmp_path / "t.csv").write_text("videoID,timestamp,caption\n")
-    with pytest.raises(UserError, match=r"webdataset has no use for columns\.path: its videos lie in the tars"):
+    with pytest.raises(
+        UserError, match=r"webdataset has no use for columns\.path: its videos lie in the tars"
+    ):
         read(tmp_path, format="webdataset", path="0.tar", columns={"path": "key"})
     with pytest.raises(UserError, match=r"panda70m has no use for columns\.stop: the column timestamp"):
         read(tmp_path, format="panda70m", path="t.csv", videos="v", columns={"stop": "caption"})
@@ -61,7 +63,9 @@ def test_files_of_one_name_in_several_folders_give_ids_of_their_own(tmp_path: Pa
             pa.table({"video": [b"media"], "caption": ["x"]}), tmp_path / "data" / folder / "0.parquet"
         )
     for folder in ("x", "y"):
-        write_tar(tmp_path / "tars" / folder / "00000.tar", {"000000001.mp4": b"m", "000000001.txt": b"a dog"})
+        write_tar(
+            tmp_path / "tars" / folder / "00000.tar", {"000000001.mp4": b"m", "000000001.txt": b"a dog"}
+        )
     rows = read(tmp_path, format="parquet", path="data/**/*.parquet")
     assert [row.id for row in rows] == ["x/0.parquet/0", "y/z/0.parquet/0"]
     told = {"format": "webdataset", "path": "tars/*/00000.tar"}

@@ -53,7 +53,9 @@ def test_half_a_character_in_json_is_one_that_can_be_stored(tmp_path: Path) -> N
     (tmp_path / "k.json").write_text(json.dumps(images))
     rows = by_id(tmp_path, format="flickr30k", path="k.json", videos="v")
     assert [row.caption for row in rows.values()] == ["a dog \ufffd", "\U0001f436"]
-    (tmp_path / "t.jsonl").write_text('{"file": "a.mp4", "caption": "x\\ud83d"}\n{"file": "b.mp4", "caption": "y"}\n')
+    (tmp_path / "t.jsonl").write_text(
+        '{"file": "a.mp4", "caption": "x\\ud83d"}\n{"file": "b.mp4", "caption": "y"}\n'
+    )
     assert "b.mp4" in by_id(tmp_path, format="folder", path="t.jsonl")
 
 
