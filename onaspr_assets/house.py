@@ -18,7 +18,7 @@ def asset(
     deps: Iterable[Any],
     by_experiment: bool = False,
     gpu: bool = False,
-    code_version: int | None = None,
+    code_version: int | str | None = None,
     **overrides: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare an asset as this project does: grouped, owned, of some kinds, perhaps one per experiment.

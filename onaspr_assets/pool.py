@@ -9,7 +9,13 @@ from onaspr_assets.resources import WorkspaceResource
 from onaspr_core import code_versions
 
 
-@asset(group="pool", kinds={"duckdb"}, deps=[param("pool")], code_version=code_versions.CLIP)
+@asset(
+    group="pool",
+    kinds={"duckdb"},
+    deps=[param("pool")],
+    # A row holds the key of its clip.
+    code_version=f"{code_versions.MANIFEST}.{code_versions.CLIP}",
+)
 def pool_manifest(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """Every captioned video of every pool, with its rank and content hash.
 

@@ -79,8 +79,8 @@ def pictures(
         stop: Seconds; frames displayed then or later are no part. None is the end.
 
     Raises:
-        UserError: when the file is missing or refused by a rule of this module; `PassingError` where it may
-            be readable another time.
+        UserError: when the file is refused by a rule of this module; `PassingError` where it is missing, or
+            may be readable another time.
     """
     if stride < 1 or (limit is not None and limit < 1):
         raise ValueError(f"stride and limit must be at least 1, not {stride} and {limit}")
@@ -91,7 +91,7 @@ def pictures(
         else:
             yield from _pictures(source, name, stride, limit, (start or 0.0, stop))
     except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
+        raise PassingError(f"{name}: no such file") from None
     except (OSError, MemoryError) as problem:
         raise PassingError(f"{name}: cannot be read: {problem}") from problem
     except av.error.FFmpegError as problem:

@@ -117,7 +117,7 @@ def _pool(s: Settings, name: str) -> Content:
 
 
 def _listing(s: Settings, pool: PoolSettings) -> str | None:
-    """The hash of a pool's list, or of the sizes and times of its files where there are many.
+    """The hash of a pool's list, or of the sizes and times of its files where they are many or hold videos.
 
     A look is taken four times a minute, so nothing below a folder of videos is looked at: what changes there
     is found when the manifest is made, which the nightly schedule asks for.
@@ -127,7 +127,7 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
     from onaspr_core.pool.sources import source_of
 
     path = Path(resolve(pool.path, s.base))
-    if path.is_file():
+    if path.is_file() and pool.format not in ("webdataset", "parquet"):
         return file_sha256(path)
     if "://" in pool.path:
         return pool.path

@@ -75,8 +75,9 @@ def choose(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, 
         UserError: when the source cannot be read, or the filter names a column that it lacks.
     """
     fraction = _first_fraction(connection, listing, wish)
+    broken: list[RefusedRow] = []
     while True:
-        rows, refused = _collect(connection, listing, wish, fraction, label)
+        rows, refused = _collect(connection, listing, wish, fraction, label, broken)
         nameless = _read_off(connection, listing, wish)
         found = _count(connection, "select count(distinct id) from rows where not withdrawn")
         if fraction is None or wish.size is None or found >= wish.size:
@@ -103,17 +104,23 @@ def every_row(connection: duckdb.DuckDBPyConnection, listing: Listing) -> pa.Tab
     Raises:
         UserError: when the source cannot be read.
     """
-    _collect(connection, listing, Wish(), None, "rows read")
+    _collect(connection, listing, Wish(), None, "rows read", [])
     _read_off(connection, listing, Wish(), named=False)
     query = f"select {_columns(CAPTION_LIMIT)} from rows order by position"
     return connection.execute(query).to_arrow_table()
 
 
 def _collect(
-    connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, fraction: float | None, label: str
+    connection: duckdb.DuckDBPyConnection,
+    listing: Listing,
+    wish: Wish,
+    fraction: float | None,
+    label: str,
+    broken: list[RefusedRow],
 ) -> tuple[int, int]:
     """Fill `candidates` with the rows below the threshold, as published; count the rows read and refused.
 
+    `broken` holds the lines that mended copies of the table lack, from one call to the next.
     Rows that a takedown list names are candidates too. The canonical columns are read off later: for one row
     in a hundred, and in full vectors.
     """
@@ -129,7 +136,7 @@ def _collect(
         f"create or replace temp table candidates as select {listing.carried}, "
         f"null::varchar as refused_because from {listing.relation} where ({clause} and {below}) or {named}"
     )
-    rows, refused = _scan(connection, listing, label, query, [*parameters, *threshold])
+    rows, refused = _scan(connection, listing, label, query, [*parameters, *threshold], broken)
     if refused:
         columns = {name: [row.cells.get(name) for row in refused] for name in listing.table.columns}
         columns["refused_because"] = [row.problem for row in refused]
@@ -143,23 +150,28 @@ def _collect(
 
 
 def _scan(
-    connection: duckdb.DuckDBPyConnection, listing: Listing, label: str, query: str, parameters: Sequence[Any]
+    connection: duckdb.DuckDBPyConnection,
+    listing: Listing,
+    label: str,
+    query: str,
+    parameters: Sequence[Any],
+    broken: list[RefusedRow],
 ) -> tuple[int, list[RefusedRow]]:
     """Run the scan; return how many rows it read, and the lines that it refused.
 
-    A CSV that makes it lose rows, or give up, is mended and scanned again.
+    A CSV that makes it lose rows, or give up, is mended and scanned again; `broken` gets what it then lacks.
     """
     table = listing.table
     try:
         rows = run_tracked(connection, label, table.rows, query, parameters)
         refused = refused_rows(connection, table)
         if not any(row.swallows for row in refused):
-            return rows or _count(connection, f"select count(*) from {VIEW}"), refused
+            return rows or _count(connection, f"select count(*) from {VIEW}"), [*broken, *refused]
     except duckdb.Error as problem:
         if table.reader is None or not isinstance(problem, duckdb.InvalidInputException):
             raise UserError(f"{table.files[0]} cannot be read: {problem}") from problem
     (folder,) = connection.execute("select current_setting('temp_directory')").fetchall()[0]
-    broken = mend_table(connection, table, Path(folder))
+    broken[:] = mend_table(connection, table, Path(folder))
     try:
         rows = run_tracked(connection, label, table.rows, query, parameters)
     except duckdb.Error as problem:

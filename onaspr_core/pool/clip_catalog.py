@@ -79,6 +79,8 @@ def enter_clips(
 ) -> None:
     """Enter clips that lie in finished shards, and the reasons, by key, why others will never be made.
 
+    A reason does not replace a clip that is there: another run may have made it.
+
     Args:
         workspace: Where.
         places: The clips that are ready.
@@ -97,10 +99,15 @@ def enter_clips(
         }
         for place in places
     ]
-    rows += [{"key": key, "status": "failed", "reason": reason} for key, reason in failed.items()]
     names = sorted({place.shard for place in places}.union(shards))
     with workspace.catalog.write() as connection:
         _create(connection)
+        kept = _there(connection, workspace, failed)
+        rows += [
+            {"key": key, "status": "failed", "reason": reason}
+            for key, reason in failed.items()
+            if key not in kept
+        ]
         connection.register("fresh_clips", pa.Table.from_pylist(rows, _SCHEMA))
         displaced = connection.execute(
             "select distinct shard from clips semi join fresh_clips using (key) where shard is not null"
@@ -113,16 +120,23 @@ def enter_clips(
 
 
 def enter_suspects(workspace: Workspace, reasons: Mapping[str, str]) -> None:
-    """Count, by clip key, a file over which a process was lost; after `MOST_TRIES` it counts as failed."""
+    """Count, by clip key, a file over which a process was lost; after `MOST_TRIES` it counts as failed.
+
+    A clip that is there stays: another run may have made it.
+    """
     if not reasons:
         return
     with workspace.catalog.write() as connection:
         _create(connection)
+        kept = _there(connection, workspace, reasons)
+        if kept.issuperset(reasons):
+            return
         connection.executemany(
             "insert into clips (key, status, reason, tries) values (?, 'suspect', ?, 1) "
-            "on conflict (key) do update set reason = excluded.reason, tries = coalesce(tries, 0) + 1, "
+            "on conflict (key) do update set reason = excluded.reason, shard = null, "
+            "tries = coalesce(tries, 0) + 1, "
             f"status = case when coalesce(tries, 0) + 1 < {MOST_TRIES} then 'suspect' else 'failed' end",
-            [[key, reason] for key, reason in reasons.items()],
+            [[key, reason] for key, reason in reasons.items() if key not in kept],
         )
 
 
@@ -223,6 +237,19 @@ def forget_shards(workspace: Workspace, shards: Collection[str]) -> None:
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
     for statement in _TABLES:
         connection.execute(statement)
+
+
+def _there(connection: duckdb.DuckDBPyConnection, workspace: Workspace, keys: Collection[str]) -> set[str]:
+    """Those of the keys whose clips are ready, in shards that exist."""
+    if not keys:
+        return set()
+    connection.register("tried", _names(keys))
+    connection.register("present_shards", _names(list_shards(workspace.shards_path)))
+    query = (
+        "select key from clips where status = 'ready' and key in (from tried) "
+        "and shard in (from present_shards)"
+    )
+    return {key for (key,) in connection.execute(query).fetchall()}
 
 
 def _drop_empty(connection: duckdb.DuckDBPyConnection, shards: Collection[str]) -> None:

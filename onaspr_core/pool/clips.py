@@ -51,7 +51,8 @@ class _Wanted:
 def make_clips(workspace: Workspace) -> Outcome:
     """Cut the clips that the pools need and that are missing; equal clips of several pools are cut once.
 
-    Clips are stored as they are finished, at most ten seconds apart, so a run that is killed loses little.
+    Clips are stored within ten seconds of being finished, or little more, so a run that is killed loses
+    little.
     Clips of withdrawn pairs are deleted, and so is what was inverted and generated from them.
 
     Args:
@@ -160,13 +161,14 @@ def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
     try:
         with track("pool clips", len(missing)) as advance:
             for clip in cut_all(_jobs(workspace, missing), min(os.cpu_count() or 1, len(missing))):
-                pending.append(clip)
-                advance(1)
-                if clip.reason and not clip.lasting:
-                    passing[clip.key] = clip.reason
+                if clip is not None:
+                    pending.append(clip)
+                    advance(1)
+                    if clip.reason and not clip.lasting:
+                        passing[clip.key] = clip.reason
                 full = sum(len(one.mp4) for one in pending) >= BYTES_PER_FLUSH
                 late = time.monotonic() - flushed > SECONDS_PER_FLUSH
-                if full or late or len(pending) == CLIPS_PER_FLUSH:
+                if pending and (full or late or len(pending) == CLIPS_PER_FLUSH):
                     _keep(workspace, by_key, pending)
                     pending, flushed = [], time.monotonic()
     finally:

@@ -88,13 +88,17 @@ def cut_clip(job: CutJob) -> CutClip:
     # What is left goes wrong in writing, and is not the source's fault.
     except (OSError, FFmpegError) as problem:
         return CutClip(job.key, reason=f"the clip cannot be written: {problem}")
+    # File systems of other makers raise what their network libraries do; a local file must have done it.
+    except Exception as problem:
+        told = f"the file cannot be read: {type(problem).__name__}: {problem}"
+        return CutClip(job.key, reason=told, suspect="://" not in job.media.path)
     return CutClip(job.key, mp4, frames)
 
 
 def cut_all(
     jobs: Iterable[CutJob], processes: int, cut: Callable[[CutJob], CutClip] = cut_clip
-) -> Iterator[CutClip]:
-    """Yield the clips of all jobs as they are finished, in any order.
+) -> Iterator[CutClip | None]:
+    """Yield the clips of all jobs as they are finished, in any order; None where none came for a second.
 
     A file on which the decoder crashes or hangs becomes a reason; the other clips are not lost.
 

@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import file_system, files_below
+from onaspr_core.pool.listed_files import file_system, files_below, url_of
+from onaspr_core.pool.texts import decoded, storable
 
 MEDIA_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 LONGEST_TEXT = 2**20
@@ -19,7 +20,8 @@ def captioned_files(path: str) -> pa.Table:
     Raises:
         UserError: when the folder holds no video.
     """
-    filesystem, _ = file_system(path)
+    filesystem, inside = file_system(path)
+    root = url_of(filesystem, path, inside).rstrip("/") + "/"
     below = [(one, PurePosixPath(one)) for one in files_below(path)]
     texts = {str(file.with_suffix("")): one for one, file in below if file.suffix.lower() == ".txt"}
     rows = []
@@ -27,17 +29,22 @@ def captioned_files(path: str) -> pa.Table:
         if file.suffix.lower() in MEDIA_SUFFIXES:
             text = texts.get(str(file.with_suffix("")))
             caption, problem = _caption(filesystem, text) if text else ("", f"there is no {file.stem}.txt")
-            relative = one.removeprefix(path.rstrip("/") + "/")
-            rows.append({"file": relative, "caption": caption, "problem": problem})
+            name = one.removeprefix(root)
+            if storable(name) != name:
+                problem = "its name is not UTF-8"
+            rows.append(
+                {"file": storable(name), "caption": caption, "problem": problem and storable(problem)}
+            )
     if not rows:
         raise UserError(f"{path}: no video below this folder; expected files {', '.join(MEDIA_SUFFIXES)}")
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
 def _caption(filesystem: object, text: str) -> tuple[str, str | None]:
-    with filesystem.open(text, "rb") as file:  # type: ignore[attr-defined]
-        data: bytes = file.read(LONGEST_TEXT)
+    name = PurePosixPath(text).name
     try:
-        return data.decode("utf-8-sig"), None
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "replace"), f"{PurePosixPath(text).name} is not UTF-8"
+        with filesystem.open(text, "rb") as file:  # type: ignore[attr-defined]
+            data: bytes = file.read(LONGEST_TEXT)
+    except OSError as problem:
+        return "", f"{name} cannot be read: {problem.strerror or problem}"
+    return decoded(data, name)

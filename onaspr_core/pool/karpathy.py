@@ -8,6 +8,7 @@ import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.pool.texts import storable
 
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "caption", "filename", "split", "imgid", "sentid")]
@@ -33,7 +34,7 @@ def _rows(path: str) -> Iterator[dict[str, str]]:
             if folder := image.get("filepath"):
                 name = f"{folder}/{name}"
             for number, sentence in enumerate(image["sentences"]):
-                yield {
+                row = {
                     "id": f"{name}#{number}",
                     "caption": str(sentence["raw"]),
                     "filename": name,
@@ -41,6 +42,7 @@ def _rows(path: str) -> Iterator[dict[str, str]]:
                     "imgid": str(image.get("imgid", "")),
                     "sentid": str(sentence.get("sentid", "")),
                 }
+                yield {name: storable(text) for name, text in row.items()}
     except (OSError, ValueError) as problem:
         raise UserError(f"{path}: the pool's table cannot be read: {problem}") from problem
     except (KeyError, TypeError, AttributeError) as problem:

@@ -60,12 +60,13 @@ def benchmark_items(workspace: Workspace, pool: str) -> list[BenchmarkItem]:
         UserError: when a list cannot be read and the pool refuses what stands in it.
     """
     settings = workspace.settings
-    benchmarks: dict[str, BenchmarkSettings] = {}
+    benchmarks: dict[tuple[str, str | None], BenchmarkSettings] = {}
     for experiment in settings.experiments.values():
-        if experiment.pool == pool and experiment.evaluation.benchmark is not None:
-            benchmarks.setdefault(experiment.evaluation.benchmark.path, experiment.evaluation.benchmark)
+        benchmark = experiment.evaluation.benchmark
+        if experiment.pool == pool and benchmark is not None:
+            benchmarks.setdefault((benchmark.path, benchmark.videos), benchmark)
     items: list[BenchmarkItem] = []
-    for path, benchmark in benchmarks.items():
+    for (path, _), benchmark in benchmarks.items():
         try:
             rows = [row for row in read_source(benchmark, settings.base) if not row.problem]
         except UserError as problem:

@@ -6,6 +6,7 @@ What does not belong here: what is in them (`tables`, `source_forms`).
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ import fsspec
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.media import file_stamp
+from onaspr_core.pool.texts import storable
 
 COMPRESSED = (".gz", ".zst")
 
@@ -53,7 +55,20 @@ def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
     if not found:
         expected = f"a file or a folder with files {', '.join(suffixes)}"
         raise UserError(f"{path}: there is no such file; expected {expected}")
-    return [_url(filesystem, path, one) for one in found]
+    if odd := [one for one in found if storable(one) != one]:
+        raise UserError(f"{path}: the name of {storable(odd[0])} is not UTF-8; rename it")
+    return [url_of(filesystem, path, one) for one in found]
+
+
+def distinct_names(files: Sequence[str]) -> list[str]:
+    """Return what to call each file: its own name, or where names repeat, its path from the folder of all."""
+    names = [PurePosixPath(file).name for file in files]
+    if len(set(names)) == len(names):
+        return names
+    parts = [file.split("/") for file in files]
+    folders = zip(*(own[:-1] for own in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, folders))
+    return ["/".join(own[shared:]) for own in parts]
 
 
 def kind_of(path: str) -> str:
@@ -73,7 +88,7 @@ def is_folder(path: str) -> bool:
 def files_below(path: str) -> list[str]:
     """Return all files below a folder, in the order of their names."""
     filesystem, inside = file_system(path)
-    return [_url(filesystem, path, one) for one in sorted(map(str, filesystem.find(inside)))]
+    return [url_of(filesystem, path, one) for one in sorted(map(str, filesystem.find(inside)))]
 
 
 def exists(path: str) -> bool:
@@ -94,7 +109,11 @@ def stamp(files: Sequence[str]) -> str | None:
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def _url(filesystem: Any, path: str, inside: str) -> str:
+def url_of(filesystem: Any, path: str, inside: str) -> str:
+    """Return the path or URL of what a file system calls `inside`, spelled as the files it lists are.
+
+    `path` is any path or URL on the same file system.
+    """
     if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
         return inside
     if "://" in inside:

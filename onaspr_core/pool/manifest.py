@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, row_outcome, version_of
 from onaspr_core.errors import UserError
@@ -27,7 +28,9 @@ from onaspr_core.pool.listed_files import stamp
 from onaspr_core.pool.manifest_rows import clip_key as clip_key
 from onaspr_core.pool.manifest_rows import derive
 from onaspr_core.pool.manifest_table import (
+    PAIR_COLUMNS,
     SCHEMA,
+    pair_of,
     pairs_where,
     store_manifest,
     stored_manifest,
@@ -36,7 +39,7 @@ from onaspr_core.pool.manifest_table import (
 from onaspr_core.pool.manifest_table import Pair as Pair
 from onaspr_core.pool.media import Media
 from onaspr_core.pool.scan import open_scan
-from onaspr_core.pool.source_files import hash_media
+from onaspr_core.pool.source_files import LookedAt, look_at_media
 from onaspr_core.pool.source_forms import open_listing, source_files
 from onaspr_core.pool.sources import source_of
 from onaspr_core.pool.withdrawal import pairs_named_by, takedown_names
@@ -69,8 +72,8 @@ def build_manifest(workspace: Workspace) -> Outcome:
     before = SCHEMA.empty_table() if stored is None else stored
     chosen = {name: _choose(workspace, name, stored) for name in pools}
     media = {name: _media(one.rows) for name, one in chosen.items()}
-    hashes = hash_media(workspace, (one for own in media.values() for one in own if one is not None))
-    rows = [_hashed(name, one.rows, media[name], hashes) for name, one in chosen.items()]
+    seen = look_at_media(workspace, (one for own in media.values() for one in own if one is not None))
+    rows = [_hashed(name, one.rows, media[name], seen) for name, one in chosen.items()]
     benchmark = {name: benchmark_items(workspace, name) for name in pools}
     with open_scan(workspace.catalog.path.parent) as connection:
         after, counts, leaks = derive(connection, pa.concat_tables(rows), before, pools, benchmark)
@@ -123,11 +126,10 @@ def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str
 
     Empty where there is no manifest.
     """
-    pairs = pairs_where(workspace, "pair_id = ?", [pair_id]) or []
     rows = workspace.catalog.rows(
-        "select extra from manifest where pair_id = ? order by pool, rank, pair_id", [pair_id]
+        f"select {PAIR_COLUMNS}, extra from manifest where pair_id = ? order by pool, rank", [pair_id]
     )
-    return [(pair, json.loads(extra)) for pair, (extra,) in zip(pairs, rows or (), strict=True)]
+    return [(pair_of(row), json.loads(extra)) for *row, extra in rows or ()]
 
 
 def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
@@ -147,13 +149,15 @@ def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
     )
     if rows is None:
         raise _not_made(pool)
-    # The manifest's own words name paths and lines, and reasons are there to be counted.
-    known = {"missing": "there is no such file", "present": "no clip was cut: pool_clips says why"}
-    counted = re.compile(r"^line \d+ of \S+( table)?")
-    return [
-        (id_, cut or known.get(status) or counted.sub("a line of the table", refused))
-        for id_, status, refused, cut in rows
-    ]
+    return [(id_, cut or _in_general(status, reason)) for id_, status, reason, cut in rows]
+
+
+def _in_general(status: str, reason: str) -> str:
+    """A reason without the path or line that it names, so that equal ones can be counted."""
+    if status == "present":
+        return "no clip was cut: pool_clips says why"
+    told = re.sub(r"^line \d+ of \S+( table)?", "a line of the table", reason)
+    return re.sub(r"^there is no file .*", "there is no such file", told)
 
 
 def _pairs(workspace: Workspace, pool: str, condition: str) -> list[Pair]:
@@ -177,6 +181,7 @@ def _choose(workspace: Workspace, name: str, stored: pa.Table | None) -> _Chosen
     asked = {"clip", "equal_captions", "equal_videos", "benchmark_items"}
     now = content_key(
         "pool source",
+        version=code_versions.MANIFEST,
         settings=settings.model_dump(mode="json", exclude=asked),
         base=[source.path, source.videos],
         files=seen,
@@ -214,12 +219,11 @@ def _media(rows: pa.Table) -> list[Media | None]:
     return [None if problem else Media(*place) for problem, *place in zip(*columns, strict=True)]
 
 
-def _hashed(
-    pool: str, rows: pa.Table, media: Sequence[Media | None], hashes: Mapping[Media, str]
-) -> pa.Table:
-    found = [hashes.get(one) if one else None for one in media]
-    hashed = rows.append_column("sha256", pa.array(found, pa.string()))
-    return hashed.append_column("pool", pa.array([pool] * len(found), pa.string()))
+def _hashed(pool: str, rows: pa.Table, media: Sequence[Media | None], seen: LookedAt) -> pa.Table:
+    for name, found in (("sha256", seen.hashes), ("unread", seen.reasons)):
+        column = [found.get(one) if one else None for one in media]
+        rows = rows.append_column(name, pa.array(column, pa.string()))
+    return rows.append_column("pool", pa.array([pool] * len(rows), pa.string()))
 
 
 def _withdrawn(before: pa.Table, pool: str, ids: frozenset[str]) -> list[tuple[str, str, str | None]]:

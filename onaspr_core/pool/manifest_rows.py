@@ -70,7 +70,7 @@ create temp table listed as select
     coalesce(chosen.sha256, '') as source_sha256, clip_key, status,
     case found
         when 'refused' then problem
-        when 'missing' then 'there is no file ' || path || if(member = '', '', '!' || member)
+        when 'missing' then unread
         else reason end as reason,
     extra,
     left(sha256(concat_ws(chr(10), 'pair', pool, id, rank, caption, coalesce(clip_key, ''), status)), 40)
@@ -104,7 +104,8 @@ def derive(
 
     Args:
         connection: A fresh one of `open_scan`.
-        chosen: The rows of all pools: the columns of `CHOSEN`, and `pool` and `sha256`.
+        chosen: The rows of all pools: the columns of `CHOSEN`, `pool`, and `sha256` or why it is null,
+            `unread`.
         before: The manifest as it was.
         pools: Their settings.
         benchmark: The items that each pool is compared with.
@@ -149,7 +150,8 @@ def _clip_keys(connection: duckdb.DuckDBPyConnection, pools: Mapping[str, PoolSe
         known = _still_right(connection, pool, settings.clip)
         rows = connection.execute(
             "select distinct j.sha256, j.start, j.stop, b.clip_key from judged j left join "
-            "(select distinct source_sha256, start, stop, clip_key from before where pool = ? and ?) b "
+            "(select distinct source_sha256, start, stop, clip_key from before "
+            "where pool = ? and ? and clip_key is not null) b "
             "on b.source_sha256 = j.sha256 and b.start is not distinct from j.start "
             "and b.stop is not distinct from j.stop where j.pool = ? and status = 'present'",
             [pool, known, pool],

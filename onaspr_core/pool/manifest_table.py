@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
 )
 """A row of the manifest. `status` is "present", or why the pair cannot be used, with the reason beside it."""
 
+PAIR_COLUMNS = "pool, pair_id, caption, rank, path, member, start, stop, clip_key"
+
 NEAR_CAPTIONS = """create table if not exists near_captions (
     pool text, caption text, benchmark text, item text, item_caption text, similarity double)"""
 _WITHDRAWN = "create table if not exists withdrawn (pool text, pair_id text, clip_key text)"
@@ -116,13 +118,12 @@ def live_clip_keys(workspace: Workspace) -> set[str]:
 def pairs_where(workspace: Workspace, condition: str, values: Sequence[Any]) -> list[Pair] | None:
     """Return the pairs that meet a condition in SQL, by pool and rank; None where a table does not exist."""
     rows = workspace.catalog.rows(
-        "select pool, pair_id, caption, rank, path, member, start, stop, clip_key from manifest m "
-        f"where {condition} order by pool, rank, pair_id",
-        values,
+        f"select {PAIR_COLUMNS} from manifest m where {condition} order by pool, rank, pair_id", values
     )
-    if rows is None:
-        return None
-    return [
-        Pair(pool, id_, caption, rank, Media(path, member, start, stop), clip_key)
-        for pool, id_, caption, rank, path, member, start, stop, clip_key in rows
-    ]
+    return None if rows is None else [pair_of(row) for row in rows]
+
+
+def pair_of(row: Sequence[Any]) -> Pair:
+    """Return the pair that a row of `PAIR_COLUMNS` tells of."""
+    pool, id_, caption, rank, path, member, start, stop, clip_key = row
+    return Pair(pool, id_, caption, rank, Media(path, member, start, stop), clip_key)

@@ -8,6 +8,7 @@ which media a pool has (`sources`), and decoding (`onaspr_core.decoding`).
 import io
 import json
 import os
+import posixpath
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -103,7 +104,7 @@ def open_media(media: Media) -> AbstractContextManager[str | BinaryIO]:
 
     Raises:
         UserError: when there is no such part, or the file that should hold it cannot be read as its name
-            says; `PassingError` when it cannot be reached.
+            says; `PassingError` when there is no such file, or it cannot be reached.
     """
     if not media.member:
         return nullcontext(media.path)
@@ -115,9 +116,17 @@ def open_media(media: Media) -> AbstractContextManager[str | BinaryIO]:
     except KeyError:
         raise UserError(f"{media}: no such part: {media.path} has none of this name") from None
     except FileNotFoundError:
-        raise UserError(f"{media}: no such file") from None
+        raise PassingError(f"{media}: no such file") from None
     except OSError as problem:
         raise PassingError(f"{media}: cannot be read: {problem}") from problem
+    except UserError:
+        raise
+    # File systems of other makers raise what their network libraries do.
+    except Exception as problem:
+        if "://" not in media.path:
+            raise
+        told = f"{type(problem).__name__}: {problem}"
+        raise PassingError(f"{media}: cannot be read: {told}") from problem
 
 
 def is_parquet(path: str) -> bool:
@@ -129,7 +138,7 @@ def is_parquet(path: str) -> bool:
 def tar_members(path: str, stamp: str) -> dict[str, tuple[int, int]]:
     """Return offset and length of every file in a tar, found in one pass over its headers.
 
-    Of a tar that was cut short, the members that are whole.
+    A name is a plain path: `./a.mp4` is `a.mp4`. Of a tar that was cut short, the members that are whole.
 
     Args:
         path: A file or fsspec URL.
@@ -146,7 +155,7 @@ def tar_members(path: str, stamp: str) -> dict[str, tuple[int, int]]:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     if member.isreg() and member.offset_data + member.size <= size:
-                        members[member.name] = (member.offset_data, member.size)
+                        members[posixpath.normpath(member.name)] = (member.offset_data, member.size)
         except tarfile.TarError as problem:
             if not members:
                 raise UserError(f"{path}: unreadable tar: {problem}") from problem
@@ -182,11 +191,11 @@ class _ParquetColumn:
 
         try:
             self._file = parquet.ParquetFile(_open(path))
-        except pa.ArrowInvalid as problem:
+        except pa.ArrowException as problem:
             raise UserError(f"{path}: unreadable Parquet file: {problem}") from problem
         if column not in self._file.schema_arrow.names:
             raise KeyError(column)
-        self._column = column
+        self._path, self._column, self._invalid = path, column, pa.ArrowException
         groups = self._file.metadata.num_row_groups
         self._ends = list(accumulate(self._file.metadata.row_group(i).num_rows for i in range(groups)))
         self._group = -1
@@ -195,7 +204,12 @@ class _ParquetColumn:
         self._batches: Iterator[Any] = iter(())
 
     def read(self, row: int) -> Any:
-        """Return a cell as a Python value."""
+        """Return a cell as a Python value.
+
+        Raises:
+            UserError: when the file is damaged.
+            KeyError: when there is no such row.
+        """
         group = bisect_right(self._ends, row)
         if row < 0 or group == len(self._ends):
             raise KeyError(row)
@@ -204,9 +218,18 @@ class _ParquetColumn:
             self._rows = []
             self._batches = self._file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[self._column])
         while row >= self._first + len(self._rows):
-            self._first += len(self._rows)
-            self._rows = next(self._batches).column(0).to_pylist()
+            self._advance()
         return self._rows[row - self._first]
+
+    def _advance(self) -> None:
+        """Read the next rows; after a failure, the row group is begun anew."""
+        group, self._group = self._group, -1
+        try:
+            rows = next(self._batches).column(0).to_pylist()
+        except self._invalid as problem:
+            raise UserError(f"{self._path}: unreadable Parquet file: {problem}") from problem
+        self._first += len(self._rows)
+        self._rows, self._group = rows, group
 
 
 # A second file would hold a second row group's pages.
@@ -215,12 +238,15 @@ def _parquet_column(path: str, column: str, stamp: str) -> _ParquetColumn:
     return _ParquetColumn(path, column)
 
 
+def _open_range(path: str, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+    if length > BYTES_AT_ONCE:
+        return _open_long_range(path, offset, length)
+    filesystem, inside = _inside(path)
+    return io.BytesIO(filesystem.cat_file(inside, start=offset, end=offset + length))
+
+
 @contextmanager
-def _open_range(path: str, offset: int, length: int) -> Iterator[BinaryIO]:
-    if length <= BYTES_AT_ONCE:
-        filesystem, inside = _inside(path)
-        yield io.BytesIO(filesystem.cat_file(inside, start=offset, end=offset + length))
-        return
+def _open_long_range(path: str, offset: int, length: int) -> Iterator[BinaryIO]:
     with _open(path) as file, io.BufferedReader(_Range(file, offset, length)) as part:
         yield part
 

@@ -35,26 +35,35 @@ SPACE = (
 
 MACROS = f"""
 create macro squash(x) as trim(regexp_replace(x, '{SPACE}', ' ', 'g'));
-create macro seconds(x) as
+create macro finite_or_null(x) as case when isfinite(x) then x end;
+create macro seconds(x) as finite_or_null(
     list_reduce(list_transform(string_split(x, ':'), lambda p: try_cast(p as double)),
-                lambda a, b: a * 60 + b);
+                lambda a, b: a * 60 + b));
 create macro iso_seconds(x) as case
     when regexp_full_match(x, 'P(\\d+D)?T(\\d+H)?(\\d+M)?([\\d.]+S)?') then
         coalesce(try_cast(regexp_extract(x, '(\\d+)D', 1) as double), 0) * 86400
         + coalesce(try_cast(regexp_extract(x, '(\\d+)H', 1) as double), 0) * 3600
         + coalesce(try_cast(regexp_extract(x, '(\\d+)M', 1) as double), 0) * 60
         + coalesce(try_cast(regexp_extract(x, '([\\d.]+)S', 1) as double), 0) end;
-create macro as_number(x) as coalesce(try_cast(x as double), iso_seconds(cast(x as varchar)));
+create macro as_number(x) as
+    finite_or_null(coalesce(try_cast(x as double), iso_seconds(cast(x as varchar))));
 """
-"""`squash` makes white space single, `seconds` reads `1:02:03.5`, `as_number` also ISO 8601 durations."""
+"""`squash` makes white space single, `seconds` reads `1:02:03.5`, `as_number` also ISO 8601 durations.
+
+What is no number, or not a finite one, is null.
+"""
 
 
 @dataclass(frozen=True)
 class TextReader:
-    """How a view reads lines of text: the name of the view, and the options of DuckDB's CSV reader."""
+    """How a view reads lines of text: the name of the view, and the options of DuckDB's CSV reader.
+
+    `copies` tells of each mended copy that the view reads which file it stands for.
+    """
 
     view: str
     options: Mapping[str, Any]
+    copies: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,56 +52,83 @@ def known_media(workspace: Workspace, media: Iterable[Media]) -> dict[Part, Know
     return {(path, member): KnownMedia(stamp, sha256) for path, member, stamp, sha256 in rows}
 
 
-def hash_media(workspace: Workspace, media: Iterable[Media]) -> dict[Media, str]:
-    """Return the SHA-256 of the media that exist and can be read; those that have not changed are not read.
+class LookedAt(NamedTuple):
+    """What came of looking at media: the SHA-256 of each that could be read, why the others could not."""
 
-    Equal bytes have equal hashes wherever they lie, except behind URLs. A span has the hash of its file.
+    hashes: dict[Media, str]
+    reasons: dict[Media, str]
+
+
+def hash_media(workspace: Workspace, media: Iterable[Media]) -> dict[Media, str]:
+    """Return the SHA-256 of the media that exist and can be read, as `look_at_media` does."""
+    return look_at_media(workspace, media).hashes
+
+
+def look_at_media(workspace: Workspace, media: Iterable[Media]) -> LookedAt:
+    """Return the SHA-256 of media, or why there is none; those that have not changed are not read.
+
+    Equal bytes have equal hashes wherever they lie, except behind URLs. A span has the hash of its file. What
+    lies behind a URL that cannot be reached keeps the hash that it had.
 
     Args:
         workspace: Its catalog remembers.
         media: Any number, of any kind, in any order.
     """
     wanted = sorted(set(media), key=reading_order)
-    stamps = _stamps({one.path for one in wanted})
+    stamps, unseen = _stamps({one.path for one in wanted})
     known = known_media(workspace, wanted)
     hashes: dict[Part, str] = {}
+    reasons: dict[Part, str] = {}
     fresh: dict[Part, Media] = {}
     for one in wanted:
         part = (one.path, one.member)
-        remembered = known.get(part)
-        if remembered is not None and remembered.stamp == stamps.get(one.path):
+        remembered, problem = known.get(part), unseen.get(one.path)
+        passing = "://" in one.path and problem is not None and not isinstance(problem, FileNotFoundError)
+        if remembered is not None and (passing or remembered.stamp == stamps.get(one.path)):
             hashes[part] = remembered.sha256
-        elif one.path in stamps:
+        elif problem is not None:
+            reasons[part] = _told(Media(*part), problem)
+        else:
             fresh[part] = Media(*part)
-    hashes |= _hash(workspace, list(fresh.values()), stamps)
-    return {one: hashes[one.path, one.member] for one in wanted if (one.path, one.member) in hashes}
+    read, unread = _hash(workspace, list(fresh.values()), stamps)
+    hashes, reasons = hashes | read, reasons | unread
+    by_part = [(one, (one.path, one.member)) for one in wanted]
+    return LookedAt(
+        {one: hashes[part] for one, part in by_part if part in hashes},
+        {one: reasons[part] for one, part in by_part if part in reasons},
+    )
 
 
-def _hash(workspace: Workspace, fresh: Sequence[Media], stamps: dict[str, str]) -> dict[Part, str]:
-    """Read and remember, so that a run that is killed loses seconds of it."""
+def _hash(
+    workspace: Workspace, fresh: Sequence[Media], stamps: dict[str, str]
+) -> tuple[dict[Part, str], dict[Part, str]]:
+    """Read and remember, so that a run that is killed loses seconds of it; hashes, and reasons for none."""
     hashes: dict[Part, str] = {}
+    reasons: dict[Part, str] = {}
     pending: list[tuple[str, str, str, str]] = []
     committed = time.monotonic()
     with track("hashed pool media", len(fresh)) as advance:
-        for one, sha256 in _digests(fresh, stamps):
+        for one, sha256, reason in _digests(fresh, stamps):
             if sha256:
                 hashes[one.path, one.member] = sha256
                 pending.append((one.path, one.member, stamps[one.path], sha256))
+            else:
+                reasons[one.path, one.member] = reason
             advance(1)
             if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
                 _remember(workspace, pending)
                 pending, committed = [], time.monotonic()
     _remember(workspace, pending)
-    if len(hashes) < len(fresh):
-        logger.warning("%d of %d pool media cannot be read", len(fresh) - len(hashes), len(fresh))
-    return hashes
+    if reasons:
+        logger.warning("%d of %d pool media cannot be read", len(reasons), len(fresh))
+    return hashes, reasons
 
 
-def _digests(fresh: Sequence[Media], stamps: dict[str, str]) -> Iterator[tuple[Media, str]]:
-    """Yield the hash of each, empty where it cannot be read; whole files are read a few at once."""
+def _digests(fresh: Sequence[Media], stamps: dict[str, str]) -> Iterator[tuple[Media, str, str]]:
+    """Yield the hash of each, or a reason why it cannot be read; whole files are read a few at once."""
 
-    def digest(one: Media) -> tuple[Media, str]:
-        return one, _digest(one, stamps[one.path])
+    def digest(one: Media) -> tuple[Media, str, str]:
+        return one, *_digest(one, stamps[one.path])
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         for start in range(0, len(fresh), FILES_PER_TURN):
@@ -110,35 +137,47 @@ def _digests(fresh: Sequence[Media], stamps: dict[str, str]) -> Iterator[tuple[M
             yield from (map if any(one.member for one in turn) else pool.map)(digest, turn)
 
 
-def _digest(one: Media, stamp: str) -> str:
+def _digest(one: Media, stamp: str) -> tuple[str, str]:
     if "://" in one.path:
-        return hashlib.sha256(f"{one.path}\n{one.member}\n{stamp}".encode()).hexdigest()
+        return hashlib.sha256(f"{one.path}\n{one.member}\n{stamp}".encode()).hexdigest(), ""
     try:
         with open_media(one) as source:
-            return file_sha256(Path(source)) if isinstance(source, str) else _sha256(source)
-    except (OSError, UserError) as problem:
-        logger.debug("%s: %s", one, problem)
-        return ""
+            return file_sha256(Path(source)) if isinstance(source, str) else _sha256(source), ""
+    except (OSError, UserError, pa.ArrowException) as problem:
+        return "", _told(one, problem)
+
+
+def _told(one: Media, problem: Exception) -> str:
+    """Why there is no hash; what is wrong comes first, so that reasons can be counted."""
+    if isinstance(problem, FileNotFoundError):
+        return f"there is no file {one}"
+    if isinstance(problem, UserError):
+        return str(problem).removeprefix(f"{one}: ").removeprefix(f"{one.path}: ")
+    told = problem.strerror if isinstance(problem, OSError) else None
+    return f"the file cannot be read: {told or problem}"
 
 
 def _sha256(file: Any) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _stamps(paths: Iterable[str]) -> dict[str, str]:
-    """The stamps of the files that exist."""
+def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], dict[str, OSError]]:
+    """The stamps of the files that can be seen, and why the others cannot."""
 
-    def stamp(path: str) -> tuple[str, str]:
+    def stamp(path: str) -> tuple[str, str | OSError]:
         try:
             return path, file_stamp(path)
         except OSError as problem:
-            logger.debug("%s: %s", path, problem)
-            return path, ""
+            return path, problem
 
     local = [path for path in paths if "://" not in path]
     remote = [path for path in paths if "://" in path]
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        return {path: told for path, told in [*map(stamp, local), *pool.map(stamp, remote)] if told}
+        seen = [*map(stamp, local), *pool.map(stamp, remote)]
+    return (
+        {path: told for path, told in seen if isinstance(told, str)},
+        {path: told for path, told in seen if not isinstance(told, str)},
+    )
 
 
 def _remember(workspace: Workspace, rows: Sequence[tuple[str, str, str, str]]) -> None:

@@ -4,15 +4,15 @@ A form is a small function from a source to a `Listing`. Nothing is scanned here
 files and their kinds (`tables`), tars (`webdataset`), and which rows a pool takes (`choice`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 import duckdb
 
+from onaspr_core.errors import UserError
 from onaspr_core.pool.folders import captioned_files
 from onaspr_core.pool.karpathy import karpathy_captions
-from onaspr_core.pool.listed_files import is_folder, kind_of, listed_files
+from onaspr_core.pool.listed_files import distinct_names, is_folder, kind_of, listed_files
 from onaspr_core.pool.listings import Canonical, Listing, Parts, Source
 from onaspr_core.pool.scan import VIEW, Table, identifier, literal
 from onaspr_core.pool.settings import Form
@@ -20,8 +20,6 @@ from onaspr_core.pool.tables import KINDS, ROW, of_file, open_for_duckdb, open_t
 from onaspr_core.pool.text_tables import csv_table
 from onaspr_core.pool.webdataset import open_shards, shard_files
 
-WEBVID = ("videoid", "contentUrl", "duration", "page_dir", "name")
-PANDA70M = ("videoID", "url", "timestamp", "caption")
 MEDIA = ("video", "image", "path", "file", "file_name", "mp4", "jpg")
 """What Parquet files call the video, its bytes or its path; the first that there is counts."""
 
@@ -57,11 +55,13 @@ def source_files(source: Source) -> list[str]:
 
 def _webvid(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     table = open_table(connection, listed_files(source.path, KINDS))
-    parts = Parts(source, table, {"id": "videoid", "caption": "name"}, WEBVID)
-    path = identifier("contentUrl")
-    if source.videos is not None:
-        path = parts.below("coalesce(page_dir, '') || '/' || coalesce(videoid, '') || '.mp4'")
-    return parts.listing(Canonical(path=parts.path() or path))
+    column = "contentUrl" if source.videos is None else "page_dir"
+    used = [] if source.columns.path else [column]
+    parts = Parts(source, table, {"id": "videoid", "caption": "name"}, used)
+    path = parts.path() or identifier("contentUrl")
+    if used == ["page_dir"]:
+        path = parts.below(f"coalesce(page_dir, '') || '/' || coalesce({parts.text('id')}, '') || '.mp4'")
+    return parts.listing(Canonical(path=path))
 
 
 def _flat(video: str) -> Callable[[duckdb.DuckDBPyConnection, Source], Listing]:
@@ -103,23 +103,26 @@ def _internvid(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing
 
 def _panda70m(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     """One row is a video; its columns hold Python lists with one value for each of its clips."""
+    _refuse(source, ("start", "stop"), "the column timestamp says where its clips begin and end")
     files = listed_files(source.path, KINDS)
     table = open_table(connection, files, lambda text: text.count("\n") + text.count("'], ['"))
-    parts = Parts(source, table, {}, PANDA70M)
-    video = identifier("videoID")
-    captions = f"try_cast(regexp_replace(caption, '{ESCAPES}', ' ', 'g') as varchar[])"
+    parts = Parts(source, table, {"id": "videoID", "caption": "caption"}, ("timestamp",))
+    video = parts.text("id")
+    path = _of_clip(parts.roles["path"]) if "path" in parts.roles else f"{video} || '.mp4'"
+    captions = f"try_cast(regexp_replace({parts.text('caption')}, '{ESCAPES}', ' ', 'g') as varchar[])"
+    used = ("timestamp", parts.roles["id"], parts.roles["caption"])
     spans = "select *, try_cast(timestamp as varchar[][]) as spans"
     clips = "select *, unnest(if(len(spans) > 0, range(len(spans)), [0])) as clip"
     return parts.listing(
         Canonical(
             id=f"printf('%s_%05d', {video}, clip)",
             caption=f"({captions})[clip + 1]",
-            path=parts.path() or parts.below(f"{video} || '.mp4'"),
+            path=parts.below(path),
             start="seconds(spans[clip + 1][1])",
             stop="seconds(spans[clip + 1][2])",
             names=[video],
         ),
-        values={n: _of_clip(n) for n in table.columns if n not in ("videoID", "timestamp", "caption")},
+        values={name: _of_clip(name) for name in table.columns if name not in used},
         relation=f"({clips} from ({spans} from {VIEW}))",
     )
 
@@ -138,13 +141,13 @@ def _flickr30k(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing
         table = csv_table(connection, files, "\t", 0, header=("key", "caption"))
         file = "split_part(key, '#', 1)"
         parts = Parts(source, table, {"id": "key", "caption": "caption"})
-        return parts.listing(Canonical(path=parts.below(file), names=[file]))
+        return parts.listing(Canonical(path=parts.path() or parts.below(file), names=[file]))
     captions = karpathy_captions(files)
     connection.register("karpathy", captions)
     connection.execute(f"create view {VIEW} as select * from karpathy")
     columns = dict.fromkeys(captions.column_names, "VARCHAR")
     parts = Parts(source, Table(columns, files, len(captions)), {"id": "id", "caption": "caption"})
-    return parts.listing(Canonical(path=parts.below("filename"), names=["filename"]))
+    return parts.listing(Canonical(path=parts.path() or parts.below("filename"), names=["filename"]))
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
@@ -154,7 +157,7 @@ def _parquet(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     media = source.columns.path or next((name for name in MEDIA if name in columns), "path")
     caption = source.columns.caption or next((n for n in ("caption", "text") if n in columns), "caption")
     parts = Parts(source, table, {"caption": caption, "path": media})
-    row = f"{of_file([PurePosixPath(file).name for file in table.files])} || '/' || {ROW}"
+    row = f"{of_file(distinct_names(table.files))} || '/' || {ROW}"
     told = Canonical(id=parts.text("id") or row, path=parts.path(), names=[row])
     if _holds_bytes(columns[media]):
         told = replace(told, path=of_file(table.files), member=f"{literal(media + '/')} || {ROW}")
@@ -173,11 +176,21 @@ def _holds_bytes(kind: str) -> bool:
 
 def _webdataset(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     """Tars as video2dataset and img2dataset write them, or any others of `key.mp4`, `key.txt`, `key.json`."""
+    _refuse(source, ("path",), "its videos lie in the tars")
     shards = open_shards(connection, source.path)
     parts = Parts(source, shards.table, {"id": "key", "caption": "caption"}, ("key",))
     told = Canonical(path="tar", member="key || suffix", problem=shards.problem, names=["key"])
+    if shards.in_folders and source.columns.id is None:
+        told = replace(told, id="folder_of_tar || key")
     listing = parts.listing(told, relation=shards.relation)
     return replace(listing, unfinished=shards.unfinished)
+
+
+def _refuse(source: Source, roles: Sequence[str], why: str) -> None:
+    """Refuse settings that name a column for a role that the form itself plays."""
+    for role in roles:
+        if getattr(source.columns, role) is not None:
+            raise UserError(f"{source.path}: the form {source.format} has no use for columns.{role}: {why}")
 
 
 _FORMS: Mapping[Form, Callable[[duckdb.DuckDBPyConnection, Source], Listing]] = {

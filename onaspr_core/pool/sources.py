@@ -5,6 +5,7 @@ still a row, with its problem; only a source whose columns are wrong is an error
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,12 +56,17 @@ class CaptionedVideos(Protocol):
 
 
 def source_of(settings: CaptionedVideos, base: Path) -> Source:
-    """Return the source that settings name; relative paths start from `base`."""
-    videos = None if settings.videos is None else resolve(settings.videos, base)
+    """Return the source that settings name; relative paths start from `base`, and none holds `..`."""
+    videos = None if settings.videos is None else _plain(resolve(settings.videos, base))
     columns, licence = ColumnSettings(), ""
     if isinstance(settings, PoolSettings):
         columns, licence = settings.columns, settings.licence
-    return Source(settings.format, resolve(settings.path, base), videos, columns, licence)
+    return Source(settings.format, _plain(resolve(settings.path, base)), videos, columns, licence)
+
+
+def _plain(path: str) -> str:
+    """A row's path that holds `..` is refused, so those of the settings must not bring one."""
+    return path if "://" in path else os.path.normpath(path)
 
 
 def read_source(settings: CaptionedVideos, base: Path) -> Iterator[SourceRow]:

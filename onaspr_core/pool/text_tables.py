@@ -19,6 +19,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.csv_mending import mend_csv
 from onaspr_core.pool.listed_files import COMPRESSED, file_system, kind_of
 from onaspr_core.pool.scan import VIEW, Table, TextReader, identifier, literal, make_view
+from onaspr_core.pool.texts import storable
 from onaspr_core.progress import logger
 
 SAMPLED = 256 * 1024
@@ -174,6 +175,7 @@ def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path
     for number, path in enumerate(table.files):
         copy = folder / f"mended-{number}{kind_of(path)}"
         copies.append(str(copy))
+        table.reader.copies[str(copy)] = path
         lines = mend_csv(path, copy, options["delim"], bool(options["quote"]))
         broken += [_refused(table, path, line, text, "UNQUOTED VALUE") for line, text in lines]
     make_view(connection, table.reader.view, "read_csv", copies, options)
@@ -198,13 +200,21 @@ def _refused(table: Table, path: str, line: int, text: str, kind: str) -> Refuse
     assert table.reader is not None
     text = text.strip("\r\n")
     if table.reader.view == LINES:
-        found = {name: str(value) for name, value in _object(text).items() if name in table.columns}
+        found = {n: storable(str(value)) for n, value in _object(text).items() if n in table.columns}
     else:
-        cells = next(csv.reader(io.StringIO(text), delimiter=table.reader.options["delim"]), [])
-        found = dict(zip(table.columns, cells, strict=False))
-    file = "the table" if len(table.files) == 1 else PurePosixPath(path).name
+        found = dict(zip(table.columns, _cells(text, table.reader.options["delim"]), strict=False))
+    original = PurePosixPath(table.reader.copies.get(path, path))
+    file = "the table" if len(table.files) == 1 else original.name
     told = _TOLD.get(kind, f"is no row ({kind.lower()})")
     return RefusedRow(found, f"line {line} of {file} {told}", "\n" in text)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
+    except csv.Error:
+        # A cell may be longer than Python's reader takes.
+        return line.split(delimiter)
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -212,7 +222,7 @@ def _object(line: str) -> dict[str, Any]:
         value = json.loads(line)
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return {storable(name): one for name, one in value.items()} if isinstance(value, dict) else {}
 
 
 def _common_header(files: Sequence[str], delimiter: str) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ this project writes (`shards`).
 """
 
 import json
+import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import groupby
 from typing import Any
 
 import duckdb
@@ -17,17 +18,20 @@ import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import exists, file_system, listed_files
+from onaspr_core.pool.listed_files import distinct_names, exists, file_system, listed_files
 from onaspr_core.pool.scan import VIEW, Table
 from onaspr_core.pool.tables import of_file, open_table
 from onaspr_core.pool.text_tables import json_values
+from onaspr_core.pool.texts import decoded, storable
 from onaspr_core.progress import logger, track
 
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".webp", ".jpg", ".jpeg", ".png")
 ITEMS_PER_BATCH = 10_000
+_TAKEN = ("key", "caption", "tar", "suffix", "folder_of_tar", "unread")
 NO_VIDEO = "case when suffix is null then 'its tar holds no video' end"
+UNREAD = f"coalesce(unread, {NO_VIDEO})"
 
-_ITEMS = pa.schema([(name, pa.string()) for name in ("key", "caption", "tar", "suffix", "line")])
+_ITEMS = pa.schema([(name, pa.string()) for name in (*_TAKEN, "line")])
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,15 @@ class Shards:
     """Items of tars: `relation` has the table's columns, and `tar` and `suffix` of each item's video.
 
     `problem` is the SQL of why an item cannot be used, `unfinished` tars that a download left half-written.
+    `in_folders` says that tars of several folders have one name, so that keys may repeat; then the relation's
+    `folder_of_tar` tells them apart, else it is empty.
     """
 
     relation: str
     table: Table
     problem: str
     unfinished: Sequence[str]
+    in_folders: bool
 
 
 def shard_files(path: str) -> list[str]:
@@ -60,7 +67,7 @@ def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
         UserError: when there is none, or none is whole.
     """
     tars = listed_files(path, (".tar",))
-    lists = _lists(tars)
+    lists, folders = _lists(tars), _folders(tars)
     present = _present(lists.values())
     if not present:
         return _indexed(connection, tars)
@@ -73,15 +80,23 @@ def open_shards(connection: duckdb.DuckDBPyConnection, path: str) -> Shards:
     known = {"status", "error_message"} <= table.columns.keys()
     return Shards(
         relation=f"(select *, {of_file(list(whole))} as tar, "
-        f"{of_file([_suffix(tar) for tar in whole])} as suffix from {VIEW})",
+        f"{of_file([_suffix(tar) for tar in whole])} as suffix, "
+        f"{of_file([folders[tar] for tar in whole])} as folder_of_tar from {VIEW})",
         table=table,
         problem=f"case when status <> 'success' then {failed} else {NO_VIDEO} end" if known else NO_VIDEO,
         unfinished=_told_unfinished([tar for tar in tars if tar not in whole]),
+        in_folders=any(folders.values()),
     )
 
 
 def _lists(tars: Sequence[str]) -> dict[str, str]:
     return {tar: f"{tar.removesuffix('.tar')}.parquet" for tar in tars}
+
+
+def _folders(tars: Sequence[str]) -> dict[str, str]:
+    """What tells tars of one name apart: their folders, each with a slash; empty where no name repeats."""
+    names = distinct_names(tars)
+    return {tar: name[: name.rfind("/") + 1] for tar, name in zip(tars, names, strict=True)}
 
 
 def _told_unfinished(tars: list[str]) -> list[str]:
@@ -103,10 +118,16 @@ def _is_parquet(file: str) -> bool:
 def _suffix(tar: str) -> str | None:
     """The suffix of the first video in a tar; all of a tar have one."""
     with fsspec.open(tar, "rb") as file:
-        for key, suffix, _ in _members(tar, file):
-            if key and suffix.lower() in VIDEOS:
-                return suffix
+        for _, members in groupby(_members(tar, file), lambda member: member[0]):
+            if found := _video([suffix for _, suffix, _ in members]):
+                return found
     return None
+
+
+def _video(suffixes: Sequence[str]) -> str | None:
+    """Which of an item's suffixes is that of its video: a video goes before a picture of it."""
+    found = {suffix.lower(): suffix for suffix in suffixes}
+    return next((found[suffix] for suffix in VIDEOS if suffix in found), None)
 
 
 def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
@@ -115,21 +136,23 @@ def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
         with tarfile.open(fileobj=file, mode="r:") as opened:
             for member in opened:
                 if member.isfile():
-                    folder, name = str(PurePosixPath(member.name).parent), PurePosixPath(member.name).name
+                    folder, name = posixpath.split(posixpath.normpath(member.name))
                     stem, dot, suffix = name.partition(".")
-                    key = stem if folder == "." else f"{folder}/{stem}"
-                    yield key, f"{dot}{suffix}", member
+                    # Hidden files have no key, and are no items.
+                    if stem:
+                        yield posixpath.join(folder, stem), f"{dot}{suffix}", member
     except tarfile.TarError as problem:
         logger.warning("%s: what follows is left out: %s", tar, problem)
 
 
 def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shards:
     """Index tars that no Parquet lists: captions are `key.txt`, or `caption` in `key.json`."""
+    folders = _folders(tars)
     with track("indexed tars", len(tars)) as advance:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for tar in tars:
-                items = list(_items(tar))
+                items = [{**item, "folder_of_tar": folders[tar]} for item in _items(tar)]
                 for start in range(0, len(items), ITEMS_PER_BATCH):
                     yield pa.RecordBatch.from_pylist(items[start : start + ITEMS_PER_BATCH], _ITEMS)
                 advance(1)
@@ -137,25 +160,31 @@ def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shar
         connection.register("reader", pa.RecordBatchReader.from_batches(_ITEMS, batches()))
         connection.execute("create table items as select * from reader")
     lines = connection.execute("select line from items where line is not null limit 1000").fetchall()
-    names, values = json_values((line for (line,) in lines), ("key", "caption"))
-    connection.execute(f"create view {VIEW} as select key, caption, tar, suffix{values} from items")
+    names, values = json_values((line for (line,) in lines), _TAKEN)
+    connection.execute(f"create view {VIEW} as select {', '.join(_TAKEN)}{values} from items")
     columns = dict.fromkeys(("key", "caption", *names), "VARCHAR")
     count = connection.execute("select count(*) from items").fetchall()[0][0]
-    return Shards(VIEW, Table(columns, tars, count), NO_VIDEO, ())
+    return Shards(VIEW, Table(columns, tars, count), UNREAD, (), any(folders.values()))
 
 
 def _items(tar: str) -> Iterator[dict[str, str | None]]:
     found: dict[str, dict[str, str | None]] = {}
+    suffixes: dict[str, list[str]] = {}
+    problems: dict[tuple[str, str], str | None] = {}
     with fsspec.open(tar, "rb") as file:
         for key, suffix, member in _members(tar, file):
-            item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"key": key, "tar": tar})
-            if suffix.lower() in VIDEOS:
-                item["suffix"] = suffix
-            elif suffix.lower() in (".txt", ".json"):
+            item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"tar": tar})
+            suffixes.setdefault(key, []).append(suffix)
+            if suffix.lower() in (".txt", ".json"):
                 file.seek(member.offset_data)
-                text = file.read(member.size).decode("utf-8", "replace")
-                item["caption" if suffix.lower() == ".txt" else "line"] = text
-    for item in found.values():
+                column = "caption" if suffix.lower() == ".txt" else "line"
+                name = f"{storable(key)}{suffix}"
+                item[column], problems[key, column] = decoded(file.read(member.size), name)
+    for key, item in found.items():
+        item["key"], item["suffix"] = storable(key), _video(suffixes[key])
+        item["unread"] = problems.get((key, "line" if item["caption"] is None else "caption"))
+        if item["key"] != key:
+            item["unread"] = "its name is not UTF-8"
         if item["caption"] is None and item["line"]:
             item["caption"] = _caption(item["line"])
         yield item
@@ -167,4 +196,4 @@ def _caption(line: str) -> str | None:
     except ValueError:
         return None
     caption = value.get("caption") if isinstance(value, dict) else None
-    return caption if isinstance(caption, str) else None
+    return storable(caption) if isinstance(caption, str) else None

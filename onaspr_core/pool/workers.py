@@ -28,6 +28,9 @@ JOBS_AHEAD = 2
 
 SECONDS_TO_START = 120.0
 
+SECONDS_BETWEEN_TICKS = 1.0
+"""Whoever waits for results hears at least this often that there is none yet."""
+
 WORKING, DONE, CRASHED, HUNG = "working", "done", "crashed", "hung"
 
 _SERVE = "import sys; from onaspr_core.pool.workers import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -41,8 +44,8 @@ def run_jobs(
     processes: int,
     seconds: float,
     memory: int,
-) -> Iterator[Result]:
-    """Yield the results of all jobs as they are finished, in any order.
+) -> Iterator[Result | None]:
+    """Yield the results of all jobs as they are finished, in any order; None where none came for a second.
 
     Args:
         jobs: Read only as fast as they are done.
@@ -69,7 +72,9 @@ def run_jobs(
                 busy = [worker for worker in workers if worker.jobs]
                 if not busy:
                     return
-                wait([worker.connection for worker in busy], min(worker.left(seconds) for worker in busy))
+                patience = min(SECONDS_BETWEEN_TICKS, *(worker.left(seconds) for worker in busy))
+                if not wait([worker.connection for worker in busy], patience):
+                    yield None
                 for worker in busy:
                     state, result = worker.look(seconds)
                     if state == DONE:

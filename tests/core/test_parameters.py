@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from onaspr_core import parameters
 from onaspr_core.parameters import contents, version
+from onaspr_core.paths import file_sha256
 from onaspr_core.settings import load_settings
 
 
@@ -113,6 +115,28 @@ def test_a_line_of_the_takedown_list_and_a_file_of_a_folder_move_the_pool(settin
     seen.append(versions(settings_file)["pool"])
     assert len(set(seen)) == 3
     assert versions(settings_file)["pool"] == seen[-1]
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_a_file_that_holds_videos_is_not_read_and_moves_the_pool(
+    settings_file: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = settings_file.parent / {"webdataset": "0.tar", "parquet": "1.parquet"}[form]
+    file.write_bytes(b"gigabytes")
+    text = settings_file.read_text().replace('path = "pool.csv"', f'path = "{file.name}"')
+    settings_file.write_text(text.replace('format = "webvid"', f'format = "{form}"', 1))
+
+    def small(path: Path) -> str:
+        assert path != file
+        return file_sha256(path)
+
+    monkeypatch.setattr(parameters, "file_sha256", small)
+    seen = [versions(settings_file)["pool"]]
+    (settings_file.parent / "0.parquet").write_bytes(b"what lies beside the tar")
+    seen.append(versions(settings_file)["pool"])
+    assert (seen[0] != seen[1]) == (form == "webdataset")
+    file.write_bytes(b"more gigabytes")
+    assert versions(settings_file)["pool"] not in seen
 
 
 def test_the_benchmark_moves_a_pool_only_where_the_pool_refuses_its_items(settings_file: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from onaspr_core.errors import UserError
@@ -178,6 +179,36 @@ def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
         "50000.mp4": "line 50003 of the table has fewer columns than its header",
     }
     assert by_id["30000.mp4"]["caption"] == "two lines"
+
+
+def test_a_line_that_was_mended_away_keeps_its_place_when_the_threshold_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sorted((f"{number}.mp4" for number in range(30_000)), key=lambda id_: pool_rank(5, id_))
+    lines = {id_: f"{id_},caption of {id_}" for id_ in sorted(ids)}
+    lines[ids[7]] = f'{ids[7]},"never closed'
+    write_table(tmp_path, list(lines.values()))
+    monkeypatch.setattr(choice, "MARGIN", 0.01)
+    found = chosen(tmp_path, Wish(size=9_000, seed=5))
+    assert found.rows["id"].to_pylist() == ids[:9_000]
+    assert "has a quote that is not closed" in rows(found)[ids[7]]["problem"]
+    assert (found.facts["source_rows"], found.facts["lines_refused"]) == (30_000, 1)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_lines_of_mended_files_are_told_by_the_names_of_their_files(tmp_path: Path, suffix: str) -> None:
+    tables = {"0.csv": "a.mp4,x\nb.mp4", "1.csv": 'c.mp4,"never closed\nd.mp4,y\ne.mp4'}
+    for name, text in tables.items():
+        with fsspec.open(
+            tmp_path / f"parts/{name}{suffix}", "wb", compression="infer", auto_mkdir=True
+        ) as file:
+            file.write(f"file,caption\n{text}\n".encode())
+    by_id = rows(chosen(tmp_path, Wish(), path="parts/*"))
+    assert {id_: row["problem"].rpartition(" has ")[0] for id_, row in by_id.items() if row["problem"]} == {
+        "b.mp4": f"line 3 of 0.csv{suffix}",
+        "c.mp4": f"line 2 of 1.csv{suffix}",
+        "e.mp4": f"line 4 of 1.csv{suffix}",
+    }
 
 
 def test_line_ends_of_two_kinds_lose_no_row(tmp_path: Path) -> None:

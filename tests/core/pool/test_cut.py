@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,6 +78,45 @@ def test_a_file_that_changed_or_vanished_since_the_manifest_is_a_passing_reason(
     assert not cut_clip(job).lasting
 
 
+@pytest.mark.parametrize("member", ["", "a.mp4"])
+def test_a_file_that_vanishes_before_it_is_opened_is_a_passing_reason(
+    tmp_path: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / "0.tar", {"a.mp4": b"media"})
+    job = replace(job_for(path), media=Media(str(path), member))
+
+    def vanishing(path: str) -> str:
+        Path(path).unlink()
+        return job.stamp
+
+    monkeypatch.setattr(cut, "file_stamp", vanishing)
+    assert cut_clip(job) == CutClip(job.key, reason="no such file")
+
+
+class NetworkError(Exception):
+    """What a network library raises: no OSError."""
+
+
+@pytest.mark.parametrize(("member", "broken"), [("", "_open"), ("a.mp4", "cat_file")])
+def test_what_a_network_library_raises_is_a_passing_reason(
+    tmp_path: Path, member: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / f"{broken}.tar", {"a.mp4": b"media"})
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file(f"/cut/{path.name}", path.read_bytes())
+    media = Media(f"memory://cut/{path.name}", member)
+    job = replace(job_for(path), media=media, stamp=file_stamp(media.path))
+    assert cut_clip(job).lasting
+
+    def fail(*_: object, **__: object) -> None:
+        raise NetworkError("503")
+
+    monkeypatch.setattr(type(memory), broken, fail)
+    clip = cut_clip(job)
+    assert clip.reason.endswith("cannot be read: NetworkError: 503")
+    assert not clip.lasting and not clip.suspect
+
+
 def test_a_refusal_that_may_pass_is_not_a_lasting_reason(
     write_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +132,7 @@ def test_a_refusal_that_may_pass_is_not_a_lasting_reason(
 
 def test_a_file_that_ends_its_process_costs_no_other_clip() -> None:
     jobs = [CutJob(key, Media(""), "", 8, 1, 1, 8.0, 20) for key in ["a", "b", "bad", "c", "d", "e", "f"]]
-    clips = {clip.key: clip for clip in cut_all(jobs, 2, crash_on_bad)}
+    clips = {clip.key: clip for clip in cut_all(jobs, 2, crash_on_bad) if clip}
     assert {key for key, clip in clips.items() if clip.mp4} == {"a", "b", "c", "d", "e", "f"}
     assert "crashed" in clips["bad"].reason
     assert not clips["bad"].lasting
@@ -101,7 +141,7 @@ def test_a_file_that_ends_its_process_costs_no_other_clip() -> None:
 def test_a_file_that_hangs_its_process_costs_no_other_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut, "SECONDS_PER_FILE", 4.0)
     jobs = [CutJob(key, Media(""), "", 8, 1, 1, 8.0, 20) for key in ["a", "slow", "b"]]
-    clips = {clip.key: clip for clip in cut_all(jobs, 2, hang_on_slow)}
+    clips = {clip.key: clip for clip in cut_all(jobs, 2, hang_on_slow) if clip}
     assert {key for key, clip in clips.items() if clip.mp4} == {"a", "b"}
     assert clips["slow"].reason == "decoding took longer than 4 s"
     assert (clips["slow"].suspect, clips["slow"].lasting) == (True, False)
@@ -155,7 +195,7 @@ def test_a_clip_plays_in_a_browser(tmp_path: Path) -> None:
 def test_equal_sources_give_equal_bytes(tmp_path: Path) -> None:
     path = write_av(tmp_path / "a.mkv", texture(24, 90, 160))
     job = replace(job_for(path), resolution=64, max_frames=12)
-    clips = {cut_clip(job).mp4 for _ in range(8)} | {clip.mp4 for clip in cut_all([job], 1)}
+    clips = {cut_clip(job).mp4 for _ in range(8)} | {clip.mp4 for clip in cut_all([job], 1) if clip}
     assert len(clips) == 1
 
 

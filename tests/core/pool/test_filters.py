@@ -65,6 +65,22 @@ def test_each_comparison(tmp_path: Path, condition: dict[str, Any], ids: str) ->
     assert passing(tmp_path, condition) == ids
 
 
+@pytest.mark.parametrize("path", ["n.csv", "n.parquet"])
+@pytest.mark.parametrize(
+    "condition", [{"at_least": 1}, {"at_most": 9}, {"between": [1, 9]}, {"differs_from": 7}, {"one_of": [2]}]
+)
+def test_what_is_no_finite_number_passes_no_comparison_of_numbers(
+    tmp_path: Path, path: str, condition: dict[str, Any]
+) -> None:
+    scores = {"a": 2.0, "b": float("nan"), "c": float("inf"), "d": float("-inf")}
+    (tmp_path / "n.csv").write_text(
+        "file,caption,score\n" + "".join(f"{id_}.mp4,x,{score}\n" for id_, score in scores.items())
+    )
+    rows = [{"file": f"{id_}.mp4", "caption": "x", "score": score} for id_, score in scores.items()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "n.parquet")
+    assert passing(tmp_path, {"column": "score", **condition}, path=path) == "a"
+
+
 def test_all_conditions_must_hold(tmp_path: Path) -> None:
     assert (
         passing(tmp_path, {"column": "duration", "at_most": 60}, {"column": "aesthetic score", "at_least": 5})

@@ -93,6 +93,18 @@ def test_a_benchmark_of_another_pools_experiments_does_not_count(
     assert noted_leaks(workspace) == []
 
 
+def test_benchmarks_of_one_list_with_other_videos_are_two(open_world: Open, tmp_path: Path) -> None:
+    (tmp_path / "others/test").mkdir(parents=True)
+    (tmp_path / "others/test/3.mp4").write_bytes((tmp_path / "videos/c.mp4").read_bytes())
+    settings = open_world().settings
+    one = settings.experiments["e"]
+    elsewhere = BenchmarkSettings(path="benchmark.csv", videos="others")
+    evaluation = one.evaluation.model_copy(update={"benchmark": elsewhere})
+    two = one.model_copy(update={"name": "f", "evaluation": evaluation})
+    workspace = Workspace(settings.model_copy(update={"experiments": {"e": one, "f": two}}))
+    assert build_manifest(workspace).facts["benchmark_videos"] == 2
+
+
 def test_a_benchmark_that_cannot_be_read_is_told_and_stops_only_a_pool_that_refuses_its_items(
     open_world: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from onaspr_core import code_versions
 from onaspr_core.errors import UserError
 from onaspr_core.pool import choice, manifest, source_files
 from onaspr_core.pool.manifest import build_manifest, clip_key, listed_pairs, pool_pairs, pool_rank
@@ -88,15 +89,17 @@ def test_a_new_caption_a_new_file_and_a_removed_row_are_told_apart(
 def test_missing_files_and_empty_captions_are_failures_and_the_rest_is_kept(
     open_pools: Open, three: dict[str, str]
 ) -> None:
-    workspace = open_pools({**three, "a.mp4": "", "gone.mp4": "a caption"})
+    workspace = open_pools({**three, "a.mp4": "", "gone.mp4": "a caption", "folder.mp4": "another"})
+    (workspace.settings.base / "videos/folder.mp4").mkdir()
     outcome = build_manifest(workspace)
     assert {failure.item: failure.reason.split("/")[0] for failure in outcome.failures} == {
         "small/a.mp4": "the caption is empty",
         "small/gone.mp4": "there is no file ",
+        "small/folder.mp4": "the file cannot be read: Is a directory",
     }
-    assert (outcome.total, outcome.computed) == (4, 2)
+    assert (outcome.total, outcome.computed) == (5, 2)
     unusable = [pair.id for pair in listed_pairs(workspace, "small") if pair.clip_key is None]
-    assert sorted(unusable) == ["a.mp4", "gone.mp4"]
+    assert sorted(unusable) == ["a.mp4", "folder.mp4", "gone.mp4"]
 
 
 def test_of_rows_with_one_id_the_first_is_kept_and_the_others_are_counted(
@@ -155,6 +158,12 @@ def test_a_second_run_scans_no_source_that_is_as_it_was(
         return choice.choose(*values)
 
     monkeypatch.setattr(manifest, "choose", counted)
+    with monkeypatch.context() as raised:
+        raised.setattr(code_versions, "MANIFEST", code_versions.MANIFEST + 1)
+        build_manifest(workspace)
+    assert len(scans) == 1, "other code reads the source anew"
+    build_manifest(workspace)
+    scans.clear()
     second = build_manifest(workspace)
     assert scans == []
     assert (second.version, second.facts["source_rows"]) == (first.version, 5)
@@ -195,6 +204,23 @@ def test_equal_captions_and_equal_videos_are_counted_and_kept(open_pools: Open, 
     outcome = build_manifest(open_pools(captions))
     assert (outcome.computed, outcome.failures) == (6, ())
     assert (outcome.facts["equal_captions"], outcome.facts["equal_videos"]) == (4, 3)
+
+
+@pytest.mark.parametrize("rule", ["equal_videos", "equal_captions"])
+def test_pairs_that_are_refused_for_an_equal_one_double_no_row(
+    open_pools: Open, write_video: Write, rule: str
+) -> None:
+    captions = {f"{number}.mp4": "caption" for number in range(4)}
+    for name in captions:
+        write_video(name, seed=1)
+    workspace = open_pools(captions, told={rule: "refuse"})
+    first = build_manifest(workspace)
+    assert (first.computed, len(first.failures)) == (1, 3)
+    second = build_manifest(workspace)
+    assert (second.version, second.computed, second.total) == (first.version, 0, 4)
+    workspace = open_pools(captions, told={rule: "keep"})
+    assert build_manifest(workspace).total == len(listed_pairs(workspace, "small")) == 4
+    assert len({pair.clip_key for pair in listed_pairs(workspace, "small")}) == 1
 
 
 def test_of_equal_captions_the_smallest_rank_is_taken_and_so_in_every_larger_pool(

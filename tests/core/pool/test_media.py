@@ -1,5 +1,6 @@
 import io
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -127,6 +128,21 @@ def test_rows_in_their_order_are_one_pass_over_the_file(
     for row in range(90):
         assert column.read(row) == b"x" * 100
     assert len(passes) == 3
+
+
+def test_after_a_failure_a_row_is_that_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "train.parquet", [bytes([i]) for i in range(90)], group=90)
+    column = media._ParquetColumn(str(path), "plain")
+    assert column.read(0) == b"\x00"
+
+    def fail() -> Iterator[object]:
+        raise OSError("the network is gone")
+        yield
+
+    monkeypatch.setattr(column, "_batches", fail())
+    with pytest.raises(OSError, match="network"):
+        column.read(40)
+    assert column.read(41) == bytes([41])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from onaspr_core.pool import source_files
 from onaspr_core.pool.media import Media, open_media
-from onaspr_core.pool.source_files import hash_media, known_media
+from onaspr_core.pool.source_files import hash_media, known_media, look_at_media
 from onaspr_core.settings import Settings
 from onaspr_core.workspace import Workspace
 from tests.core.pool.packed import write_parquet, write_tar
@@ -76,7 +76,20 @@ def test_what_is_missing_or_broken_has_no_hash_and_stops_nothing(
         Media("memory://none/a.mp4"),
         Media("noprotocol://none/a.mp4"),
     ]
-    assert hash_media(workspace, [*bad, good]) == {good: sha(b"one")}
+    hashes, reasons = look_at_media(workspace, [*bad, good])
+    assert hashes == hash_media(workspace, [*bad, good]) == {good: sha(b"one")}
+    assert [reasons[one].partition(": ")[0] for one in bad] == [
+        f"there is no file {bad[0]}",
+        "the file cannot be read",
+        "unreadable tar",
+        f"there is no file {bad[3]}",
+        "no such part",
+        "no bytes in the cell",
+        "no such part",
+        "no such part",
+        f"there is no file {bad[8]}",
+        "the file cannot be read",
+    ]
 
 
 def test_what_has_not_changed_is_not_read_again(
@@ -123,6 +136,27 @@ def test_a_file_behind_a_url_is_known_by_what_its_file_system_says(
     assert opened == []
 
 
+def test_what_lies_behind_a_url_that_cannot_be_reached_keeps_its_hash(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/away/a.mp4", b"one")
+    known, new = Media("memory://away/a.mp4"), Media("memory://away/b.mp4")
+    before = hash_media(workspace, [known])
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("503")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "info", fail)
+        hashes, reasons = look_at_media(workspace, [known, new])
+    assert hashes == before
+    assert reasons == {new: "the file cannot be read: RuntimeError: 503"}
+    memory.rm("/away/a.mp4")
+    hashes, reasons = look_at_media(workspace, [known])
+    assert (hashes, reasons) == ({}, {known: "there is no file memory://away/a.mp4"})
+
+
 def test_a_run_that_is_killed_has_remembered_what_it_read(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +165,7 @@ def test_a_run_that_is_killed_has_remembered_what_it_read(
     monkeypatch.setattr(source_files, "SECONDS_BETWEEN_COMMITS", 0.0)
     digest = source_files._digest
 
-    def killed(one: Media, stamp: str) -> str:
+    def killed(one: Media, stamp: str) -> tuple[str, str]:
         if one.member == "5.mp4":
             raise KeyboardInterrupt
         return digest(one, stamp)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.media import Media
+from onaspr_core.pool.media import Media, open_media
 from onaspr_core.pool.sources import SourceRow, read_source
 from onaspr_core.settings import PoolSettings
 
@@ -121,10 +121,12 @@ def test_a_span_that_ends_before_it_starts_or_is_no_time_is_a_problem(tmp_path: 
         {**INTERNVID, "End_timestamp": "00:00:01.000"},
         {**INTERNVID, "Start_timestamp": "soon"},
         {**INTERNVID, "End_timestamp": None},
+        {**INTERNVID, "End_timestamp": "nan"},
+        {**INTERNVID, "End_timestamp": "inf"},
     ]
     write(tmp_path / "t.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     rows = read(tmp_path, format="internvid", path="t.jsonl", videos="v")
-    assert [row.problem for row in rows] == ["its start and stop are no span of a video"] * 3
+    assert [row.problem for row in rows] == ["its start and stop are no span of a video"] * 5
 
 
 def test_a_line_that_is_no_json_is_a_row_without_id_and_the_others_are_read(tmp_path: Path) -> None:
@@ -320,6 +322,20 @@ def test_tars_without_lists_are_indexed_by_their_headers(tmp_path: Path) -> None
     assert third.problem == "its tar holds no video"
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_video_goes_before_its_thumbnail_and_names_may_begin_with_a_dot(
+    tmp_path: Path, listed: bool
+) -> None:
+    members = {"./1.jpg": b"thumbnail", "./1.mp4": b"media", "./1.png": b"other", "./._1.mp4": b"a Mac's"}
+    tar_of(tmp_path / "0.tar", {**members, "./1.txt": b"a dog"})
+    if listed:
+        pq.write_table(pa.table({"key": ["1"], "caption": ["a dog"]}), tmp_path / "0.parquet")
+    (row,) = read(tmp_path, format="webdataset", path="0.tar")
+    assert (row.id, row.caption, row.media.member) == ("1", "a dog", "1.mp4")
+    with open_media(row.media) as file:
+        assert not isinstance(file, str) and file.read() == b"media"
+
+
 # Any Parquet: paths, bytes, and the features that the Hub's `datasets` writes.
 
 HUB = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -417,6 +433,22 @@ def test_a_column_of_the_settings_that_is_not_there_is_named(tmp_path: Path) -> 
     write(tmp_path / "t.csv", "file,caption\n")
     with pytest.raises(UserError, match=r"no column title; found file, caption; expected file, title"):
         read(tmp_path, format="folder", path="t.csv", columns={"caption": "title"})
+
+
+def test_a_path_of_the_settings_may_go_up(tmp_path: Path) -> None:
+    base = tmp_path / "project"
+    base.mkdir()
+    shard(tmp_path / "set", 0, {"000000001": None})
+    pq.write_table(pa.table({"video": [b"media"], "caption": ["x"]}), tmp_path / "t.parquet")
+    write(tmp_path / "videos/a.mp4", "media")
+    write(tmp_path / "videos/a.txt", "a dog")
+    (tar,) = read(base, format="webdataset", path="../set")
+    assert (tar.problem, tar.media.path) == (None, str(tmp_path / "set/00000.tar"))
+    (cell,) = read(base, format="parquet", path="../*.parquet")
+    assert (cell.problem, cell.media.path) == (None, str(tmp_path / "t.parquet"))
+    for path in ("../videos", "./../videos/", f"file://{tmp_path}/videos"):
+        (file,) = read(base, format="folder", path=path)
+        assert (file.id, file.problem) == ("a.mp4", None)
 
 
 # Any URL that fsspec opens.

@@ -1,0 +1,25 @@
+"""Text as sources hold it, made fit to be stored.
+
+What does not belong here: tables of text (`text_tables`).
+"""
+
+
+def decoded(data: bytes, name: str) -> tuple[str, str | None]:
+    """Return what a UTF-8 text says, and why it cannot be used where it is not UTF-8.
+
+    Args:
+        data: The text, with or without a byte order mark.
+        name: What the reason calls it.
+    """
+    try:
+        return data.decode("utf-8-sig"), None
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace"), f"{name} is not UTF-8"
+
+
+def storable(text: str) -> str:
+    """Return a text with U+FFFD for each half of a surrogate pair, which no table can hold.
+
+    JSON may escape one half alone, and Python puts one for each byte of a file's name that is not UTF-8.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
