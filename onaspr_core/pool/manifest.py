@@ -37,9 +37,8 @@ from onaspr_core.pool.manifest_table import (
     stored_stamps,
 )
 from onaspr_core.pool.manifest_table import Pair as Pair
-from onaspr_core.pool.media import Media
 from onaspr_core.pool.scan import open_scan
-from onaspr_core.pool.source_files import LookedAt, look_at_media
+from onaspr_core.pool.source_files import LookedAt, Part, look_at_parts
 from onaspr_core.pool.source_forms import open_listing, source_files
 from onaspr_core.pool.sources import source_of
 from onaspr_core.pool.withdrawal import pairs_named_by, takedown_names
@@ -71,9 +70,9 @@ def build_manifest(workspace: Workspace) -> Outcome:
     stored = stored_manifest(workspace)
     before = SCHEMA.empty_table() if stored is None else stored
     chosen = {name: _choose(workspace, name, stored) for name in pools}
-    media = {name: _media(one.rows) for name, one in chosen.items()}
-    seen = look_at_media(workspace, (one for own in media.values() for one in own if one is not None))
-    rows = [_hashed(name, one.rows, media[name], seen) for name, one in chosen.items()]
+    parts = {name: _parts(one.rows) for name, one in chosen.items()}
+    seen = look_at_parts(workspace, (part for own in parts.values() for part in own if part is not None))
+    rows = [_hashed(name, one.rows, parts[name], seen) for name, one in chosen.items()]
     benchmark = {name: benchmark_items(workspace, name) for name in pools}
     with open_scan(workspace.catalog.path.parent) as connection:
         after, counts, leaks = derive(connection, pa.concat_tables(rows), before, pools, benchmark)
@@ -213,15 +212,15 @@ def _as_chosen(rows: pa.Table) -> pa.Table:
     return renamed.append_column("problem", refused).select(CHOSEN)
 
 
-def _media(rows: pa.Table) -> list[Media | None]:
-    """Where the video of each row lies; None for a row that cannot be used anyway."""
-    columns = (rows[name].to_pylist() for name in ("problem", "path", "member", "start", "stop"))
-    return [None if problem else Media(*place) for problem, *place in zip(*columns, strict=True)]
+def _parts(rows: pa.Table) -> list[Part | None]:
+    """The file, or the part of one, of each row's video; None for a row that cannot be used anyway."""
+    columns = (rows[name].to_pylist() for name in ("problem", "path", "member"))
+    return [None if problem else (path, member) for problem, path, member in zip(*columns, strict=True)]
 
 
-def _hashed(pool: str, rows: pa.Table, media: Sequence[Media | None], seen: LookedAt) -> pa.Table:
+def _hashed(pool: str, rows: pa.Table, parts: Sequence[Part | None], seen: LookedAt) -> pa.Table:
     for name, found in (("sha256", seen.hashes), ("unread", seen.reasons)):
-        column = [found.get(one) if one else None for one in media]
+        column = [found.get(part) if part else None for part in parts]
         rows = rows.append_column(name, pa.array(column, pa.string()))
     return rows.append_column("pool", pa.array([pool] * len(rows), pa.string()))
 

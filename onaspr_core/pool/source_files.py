@@ -6,7 +6,7 @@ an ETag, stands for its bytes. What does not belong here: opening media (`media`
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,64 +39,67 @@ class KnownMedia(NamedTuple):
     sha256: str
 
 
+class LookedAt(NamedTuple):
+    """What came of looking at parts: the SHA-256 of each that could be read, why the others could not."""
+
+    hashes: dict[Part, str]
+    reasons: dict[Part, str]
+
+
 def known_media(workspace: Workspace, media: Iterable[Media]) -> dict[Part, KnownMedia]:
     """Return what is remembered of media, by path and member."""
-    asked = list({(one.path, one.member) for one in media})
+    return _known(workspace, {(one.path, one.member) for one in media})
+
+
+def hash_media(workspace: Workspace, media: Iterable[Media]) -> dict[Media, str]:
+    """Return the SHA-256 of the media that exist and can be read, as `look_at_parts` does.
+
+    A span has the hash of its file.
+    """
+    by_part = [(one, (one.path, one.member)) for one in media]
+    hashes = look_at_parts(workspace, (part for _, part in by_part)).hashes
+    return {one: hashes[part] for one, part in by_part if part in hashes}
+
+
+def look_at_parts(workspace: Workspace, parts: Iterable[Part]) -> LookedAt:
+    """Return the SHA-256 of files or parts of files, or why there is none; what did not change is not read.
+
+    Equal bytes have equal hashes wherever they lie, except behind URLs. What lies behind a URL that cannot be
+    reached keeps the hash that it had.
+
+    Args:
+        workspace: Its catalog remembers.
+        parts: Any number, of any kind, in any order.
+    """
+    wanted = set(parts)
+    stamps, unseen = _stamps({path for path, _ in wanted})
+    known = _known(workspace, wanted)
+    hashes: dict[Part, str] = {}
+    reasons: dict[Part, str] = {}
+    fresh: list[Media] = []
+    for part in wanted:
+        path, _ = part
+        remembered, problem = known.get(part), unseen.get(path)
+        passing = "://" in path and problem is not None and not isinstance(problem, FileNotFoundError)
+        if remembered is not None and (passing or remembered.stamp == stamps.get(path)):
+            hashes[part] = remembered.sha256
+        elif problem is not None:
+            reasons[part] = _told(Media(*part), problem)
+        else:
+            fresh.append(Media(*part))
+    read, unread = _hash(workspace, sorted(fresh, key=reading_order), stamps)
+    return LookedAt(hashes | read, reasons | unread)
+
+
+def _known(workspace: Workspace, parts: Collection[Part]) -> dict[Part, KnownMedia]:
     with workspace.catalog.read() as connection:
-        connection.register("asked", _table(asked, ("path", "member")))
+        connection.register("asked", _table(list(parts), ("path", "member")))
         query = "select path, member, stamp, sha256 from media_hashes semi join asked using (path, member)"
         try:
             rows = connection.execute(query).fetchall()
         except duckdb.CatalogException:
             return {}
     return {(path, member): KnownMedia(stamp, sha256) for path, member, stamp, sha256 in rows}
-
-
-class LookedAt(NamedTuple):
-    """What came of looking at media: the SHA-256 of each that could be read, why the others could not."""
-
-    hashes: dict[Media, str]
-    reasons: dict[Media, str]
-
-
-def hash_media(workspace: Workspace, media: Iterable[Media]) -> dict[Media, str]:
-    """Return the SHA-256 of the media that exist and can be read, as `look_at_media` does."""
-    return look_at_media(workspace, media).hashes
-
-
-def look_at_media(workspace: Workspace, media: Iterable[Media]) -> LookedAt:
-    """Return the SHA-256 of media, or why there is none; those that have not changed are not read.
-
-    Equal bytes have equal hashes wherever they lie, except behind URLs. A span has the hash of its file. What
-    lies behind a URL that cannot be reached keeps the hash that it had.
-
-    Args:
-        workspace: Its catalog remembers.
-        media: Any number, of any kind, in any order.
-    """
-    wanted = sorted(set(media), key=reading_order)
-    stamps, unseen = _stamps({one.path for one in wanted})
-    known = known_media(workspace, wanted)
-    hashes: dict[Part, str] = {}
-    reasons: dict[Part, str] = {}
-    fresh: dict[Part, Media] = {}
-    for one in wanted:
-        part = (one.path, one.member)
-        remembered, problem = known.get(part), unseen.get(one.path)
-        passing = "://" in one.path and problem is not None and not isinstance(problem, FileNotFoundError)
-        if remembered is not None and (passing or remembered.stamp == stamps.get(one.path)):
-            hashes[part] = remembered.sha256
-        elif problem is not None:
-            reasons[part] = _told(Media(*part), problem)
-        else:
-            fresh[part] = Media(*part)
-    read, unread = _hash(workspace, list(fresh.values()), stamps)
-    hashes, reasons = hashes | read, reasons | unread
-    by_part = [(one, (one.path, one.member)) for one in wanted]
-    return LookedAt(
-        {one: hashes[part] for one, part in by_part if part in hashes},
-        {one: reasons[part] for one, part in by_part if part in reasons},
-    )
 
 
 def _hash(

@@ -1,5 +1,5 @@
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fsspec
@@ -7,12 +7,19 @@ import pytest
 
 from onaspr_core.pool import source_files
 from onaspr_core.pool.media import Media, open_media
-from onaspr_core.pool.source_files import hash_media, known_media, look_at_media
+from onaspr_core.pool.source_files import hash_media, known_media, look_at_parts
 from onaspr_core.settings import Settings
 from onaspr_core.workspace import Workspace
 from tests.core.pool.packed import write_parquet, write_tar
 
 Place = Callable[[], list[Media]]
+
+
+def look(workspace: Workspace, media: Sequence[Media]) -> tuple[dict[Media, str], dict[Media, str]]:
+    """What is seen of media: hashes, and reasons for none."""
+    of = {(one.path, one.member): one for one in media}
+    hashes, reasons = look_at_parts(workspace, of)
+    return {of[part]: told for part, told in hashes.items()}, {of[part]: why for part, why in reasons.items()}
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def test_what_is_missing_or_broken_has_no_hash_and_stops_nothing(
         Media("memory://none/a.mp4"),
         Media("noprotocol://none/a.mp4"),
     ]
-    hashes, reasons = look_at_media(workspace, [*bad, good])
+    hashes, reasons = look(workspace, [*bad, good])
     assert hashes == hash_media(workspace, [*bad, good]) == {good: sha(b"one")}
     assert [reasons[one].partition(": ")[0] for one in bad] == [
         f"there is no file {bad[0]}",
@@ -149,11 +156,11 @@ def test_what_lies_behind_a_url_that_cannot_be_reached_keeps_its_hash(
 
     with monkeypatch.context() as patch:
         patch.setattr(type(memory), "info", fail)
-        hashes, reasons = look_at_media(workspace, [known, new])
+        hashes, reasons = look(workspace, [known, new])
     assert hashes == before
     assert reasons == {new: "the file cannot be read: RuntimeError: 503"}
     memory.rm("/away/a.mp4")
-    hashes, reasons = look_at_media(workspace, [known])
+    hashes, reasons = look(workspace, [known])
     assert (hashes, reasons) == ({}, {known: "there is no file memory://away/a.mp4"})
 
 
