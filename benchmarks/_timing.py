@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 
@@ -44,3 +45,10 @@ def verdict(ratio: float, bar: float) -> str:
 def at_least(value: float, bar: float) -> str:
     """Say whether a value reaches its bar."""
     return f"≥ {bar:g}: {'kept' if value >= bar else 'BROKEN'}"
+
+
+def peak_mb() -> float:
+    """The most memory this process ever held; `getrusage` would count its parent's before the fork too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (told,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(told) * 1024 / 1e6

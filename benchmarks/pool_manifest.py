@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
-from _timing import median_ratio, print_table, verdict
+from _timing import median_ratio, peak_mb, print_table, verdict
 
 WORDS = [
     *("aerial", "view", "young", "woman", "walking", "forest", "sunset", "close", "up", "slow", "motion"),
@@ -106,13 +106,6 @@ def run_alone(what: str, path: Path, size: int, store: Path) -> None:
     run()
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
-
-
-def peak_mb() -> float:
-    """The most memory this process ever held; `getrusage` would count its parent's before the fork too."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (told,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
-    return int(told) * 1024 / 1e6
 
 
 def measured(what: str, path: Path, size: int, store: Path) -> tuple[float, float]:

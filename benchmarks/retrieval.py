@@ -8,7 +8,6 @@ faiss-cpu is needed for the comparison alone: `pip install -c constraints.txt -e
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from _captions import add_argument, distinct_captions
 from _pools import POOL, enter, workspace_at, write
-from _timing import at_least, interleaved, median_ratio, print_table, verdict
+from _timing import at_least, interleaved, median_ratio, peak_mb, print_table, verdict
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.retrieval.embedder import Vectors, embedder, unit_rows
@@ -167,7 +166,7 @@ def measure(root: Path, model: str, queries: Path) -> None:
         started = time.perf_counter()
         found.append([one.pair_id for one in search.nearest(query, K)])
         seconds.append(time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_mb() / 1000
     print(json.dumps({"ms": 1000 * median(seconds), "gigabytes": peak, "found": found}))
 
 
