@@ -64,7 +64,7 @@ def _observable(name: str, text: str) -> Any:
             current = {where: version(content) for where, content in contents(settings).items()}
         if name in SHARED:
             return dg.DataVersion(current[name])
-        return dg.DataVersionsByPartition({e: current[f"{name}|{e}"] for e in settings.experiments})
+        return dg.DataVersionsByPartition({e: current[place(param(name), e)] for e in settings.experiments})
 
     return observe
 
@@ -122,7 +122,9 @@ def last_seen(instance: dg.DagsterInstance) -> dict[str, str]:
         tags = instance.event_log_storage.get_latest_tags_by_partition(
             param(name), dg.DagsterEventType.ASSET_OBSERVATION, [VERSION_TAG]
         )
-        seen.update({f"{name}|{experiment}": found[VERSION_TAG] for experiment, found in tags.items()})
+        seen.update(
+            {place(param(name), experiment): found[VERSION_TAG] for experiment, found in tags.items()}
+        )
     return seen
 
 

@@ -7,7 +7,6 @@ holds back, the clock holds back too. Times are UTC.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
@@ -44,16 +43,10 @@ def nightly_pool() -> dg.RunRequest:
 )
 def weekly_evaluation(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Ask for the evaluation of every experiment that has videos, each in a run of its own."""
-    graph = context.repository_def.asset_graph
-    evaluation = EVALUATION.resolve(graph)
-    nothing = True
-    for experiment in sorted(context.instance.get_dynamic_partitions(EXPERIMENTS)):
-        look = _Look(context.instance, graph, experiment)
-        if found := look.askable(lambda key: key in evaluation):
-            nothing = False
-            yield dg.RunRequest(asset_selection=found, partition_key=experiment)
-    if nothing:
-        yield dg.SkipReason("no experiment has videos yet")
+    evaluation = EVALUATION.resolve(context.repository_def.asset_graph)
+    yield from _by_experiment(
+        context, lambda look: look.askable(lambda key: key in evaluation), "no experiment has videos yet"
+    )
 
 
 @dg.schedule(
@@ -72,26 +65,19 @@ def backstop(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | 
     if waiting := context.instance.get_runs_count(dg.RunsFilter(statuses=unfinished)):
         yield dg.SkipReason(f"{waiting} run(s) are going or wait")
         return
-    graph = context.repository_def.asset_graph
-    shared = _Look(context.instance, graph, None).stale()
-    if shared:
+    if shared := _Look(context, None).stale():
         yield dg.RunRequest(asset_selection=shared)
         return
-    nothing = True
-    for experiment in sorted(context.instance.get_dynamic_partitions(EXPERIMENTS)):
-        if found := _Look(context.instance, graph, experiment).stale():
-            nothing = False
-            yield dg.RunRequest(asset_selection=found, partition_key=experiment)
-    if nothing:
-        yield dg.SkipReason("nothing is stale")
+    yield from _by_experiment(context, _Look.stale, "nothing is stale")
 
 
 class _Look:
     """One look at the assets of a partition, or at the unpartitioned ones."""
 
-    def __init__(self, instance: dg.DagsterInstance, graph: Any, partition: str | None) -> None:
-        self._instance, self._graph, self._partition = instance, graph, partition
-        self._versions = Versions(instance)
+    def __init__(self, context: dg.ScheduleEvaluationContext, partition: str | None) -> None:
+        self._instance, self._graph = context.instance, context.repository_def.asset_graph
+        self._partition = partition
+        self._versions = Versions(context.instance)
         self._check_passed = cache(self._last_passed)
 
     def stale(self) -> list[dg.AssetKey]:
@@ -157,6 +143,19 @@ class _Look:
             return False
         run = self._instance.get_run_by_id(planned[0].run_id)
         return run is not None and run.status == dg.DagsterRunStatus.FAILURE
+
+
+def _by_experiment(
+    context: dg.ScheduleEvaluationContext, wanted: Callable[[_Look], list[dg.AssetKey]], otherwise: str
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Ask for what is wanted of each experiment, each in a run of its own; say `otherwise` if nothing is."""
+    asked = False
+    for experiment in sorted(context.instance.get_dynamic_partitions(EXPERIMENTS)):
+        if found := wanted(_Look(context, experiment)):
+            asked = True
+            yield dg.RunRequest(asset_selection=found, partition_key=experiment)
+    if not asked:
+        yield dg.SkipReason(otherwise)
 
 
 SCHEDULES = (nightly_pool, weekly_evaluation, backstop)
