@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from onaspr_core.progress import logger, track
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """One item that could not be made, by the name a person knows it by, and why.
 
     `passing` says that the reason may pass by itself, as a service that is down does: trying again may help.

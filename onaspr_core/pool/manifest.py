@@ -114,10 +114,31 @@ def pool_pairs(workspace: Workspace, pool: str) -> list[Pair]:
     Raises:
         UserError: when the manifest or the clips have not been materialized.
     """
+    return _pairs(workspace, pool, _usable(workspace, pool))
+
+
+def pool_captions(workspace: Workspace, pool: str) -> pa.Table:
+    """Return rank, pair_id, clip_key and caption of the pairs that `pool_pairs` returns, by rank.
+
+    Raises:
+        UserError: when the manifest or the clips have not been materialized.
+    """
+    rows = workspace.catalog.table(
+        "select rank, pair_id, clip_key, caption from manifest m "
+        f"where pool = ? and {_usable(workspace, pool)} order by rank, pair_id",
+        [pool],
+    )
+    if rows is None:
+        raise _not_made(pool)
+    return rows
+
+
+def _usable(workspace: Workspace, pool: str) -> str:
+    """The SQL of whether a pair of the manifest `m` has a clip, and a caption that the pool may have."""
     condition = "clip_key in (select key from clips where status = 'ready')"
     if workspace.settings.pools[pool].benchmark_items == "refuse":
         condition += " and not exists (from near_captions n where n.pool = m.pool and n.caption = m.caption)"
-    return _pairs(workspace, pool, condition)
+    return condition
 
 
 def pairs_named(workspace: Workspace, pair_id: str) -> list[tuple[Pair, dict[str, Any]]]:

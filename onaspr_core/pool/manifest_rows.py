@@ -117,11 +117,13 @@ def derive(
     connection.execute(_JUDGED)
     connection.register("clip_keys", _clip_keys(connection, pools))
     connection.execute(_LISTED)
-    rows = connection.execute("select * from listed order by pool, rank, pair_id").to_arrow_table()
+    listed = connection.execute("select * from listed").to_arrow_table().cast(SCHEMA)
     leaks = connection.execute(
         "select pool, id, kind, benchmark, item from found_leaks order by all"
     ).fetchall()
-    return rows.cast(SCHEMA), _facts(connection), [Leak(*leak) for leak in leaks]
+    # Arrow sorts rows by their numbers, DuckDB with all that they hold: a tenth of the time.
+    rows = listed.sort_by([(name, "ascending") for name in ("pool", "rank", "pair_id")])
+    return rows, _facts(connection), [Leak(*leak) for leak in leaks]
 
 
 def _rules(pools: Mapping[str, PoolSettings]) -> pa.Table:

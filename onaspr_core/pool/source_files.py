@@ -46,6 +46,13 @@ class LookedAt(NamedTuple):
     reasons: dict[Part, str]
 
 
+class _Unseen(NamedTuple):
+    """Why a file cannot be seen, and whether it may be there all the same."""
+
+    reason: str
+    passing: bool
+
+
 def known_media(workspace: Workspace, media: Iterable[Media]) -> dict[Part, KnownMedia]:
     """Return what is remembered of media, by path and member."""
     return _known(workspace, {(one.path, one.member) for one in media})
@@ -80,11 +87,12 @@ def look_at_parts(workspace: Workspace, parts: Iterable[Part]) -> LookedAt:
     for part in wanted:
         path, _ = part
         remembered, problem = known.get(part), unseen.get(path)
-        passing = "://" in path and problem is not None and not isinstance(problem, FileNotFoundError)
-        if remembered is not None and (passing or remembered.stamp == stamps.get(path)):
+        if remembered is not None and (
+            remembered.stamp == stamps.get(path) if problem is None else problem.passing
+        ):
             hashes[part] = remembered.sha256
         elif problem is not None:
-            reasons[part] = _told(Media(*part), problem)
+            reasons[part] = problem.reason
         else:
             fresh.append(Media(*part))
     read, unread = _hash(workspace, sorted(fresh, key=reading_order), stamps)
@@ -147,15 +155,15 @@ def _digest(one: Media, stamp: str) -> tuple[str, str]:
         with open_media(one) as source:
             return file_sha256(Path(source)) if isinstance(source, str) else _sha256(source), ""
     except (OSError, UserError, pa.ArrowException) as problem:
-        return "", _told(one, problem)
+        return "", _told(problem, str(one), one.path)
 
 
-def _told(one: Media, problem: Exception) -> str:
+def _told(problem: Exception, place: str, path: str) -> str:
     """Why there is no hash; what is wrong comes first, so that reasons can be counted."""
     if isinstance(problem, FileNotFoundError):
-        return f"there is no file {one}"
+        return f"there is no file {place}"
     if isinstance(problem, UserError):
-        return str(problem).removeprefix(f"{one}: ").removeprefix(f"{one.path}: ")
+        return str(problem).removeprefix(f"{place}: ").removeprefix(f"{path}: ")
     told = problem.strerror if isinstance(problem, OSError) else None
     return f"the file cannot be read: {told or problem}"
 
@@ -164,23 +172,29 @@ def _sha256(file: Any) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], dict[str, OSError]]:
+def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], dict[str, _Unseen]]:
     """The stamps of the files that can be seen, and why the others cannot."""
+    stamps: dict[str, str] = {}
+    unseen: dict[str, _Unseen] = {}
 
-    def stamp(path: str) -> tuple[str, str | OSError]:
+    def look(path: str) -> None:
+        # The errors are not kept: of a hundred thousand the tracebacks would cost as much as the looks.
         try:
-            return path, file_stamp(path)
+            stamps[path] = file_stamp(path)
         except OSError as problem:
-            return path, problem
+            there = "://" in path and not isinstance(problem, FileNotFoundError)
+            unseen[path] = _Unseen(_told(problem, path, path), passing=there)
 
-    local = [path for path in paths if "://" not in path]
-    remote = [path for path in paths if "://" in path]
+    remote = []
+    for path in paths:
+        if "://" in path:
+            remote.append(path)
+        else:
+            look(path)
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        seen = [*map(stamp, local), *pool.map(stamp, remote)]
-    return (
-        {path: told for path, told in seen if isinstance(told, str)},
-        {path: told for path, told in seen if not isinstance(told, str)},
-    )
+        for _ in pool.map(look, remote):
+            pass
+    return stamps, unseen
 
 
 def _remember(workspace: Workspace, rows: Sequence[tuple[str, str, str, str]]) -> None:

@@ -173,8 +173,8 @@ def _state(pool: _Pool, encoder: TextEmbedder) -> CaptionState:
 def _look_at(workspace: Workspace, fingerprint: str, pool: str) -> _Pool:
     """Compare a pool as it is with its table."""
     table = CaptionTable(workspace.lance_path, fingerprint, pool)
-    wanted = wanted_rows(workspace, fingerprint, pool)
     held = table.rows()
+    wanted = wanted_rows(workspace, fingerprint, pool, held)
     write, gone = unlike(wanted, held)
     ours, theirs = _pair_ids(wanted), _pair_ids(held)
     leaving = theirs.filter(pc.invert(pc.is_in(theirs, value_set=ours))).to_pylist()

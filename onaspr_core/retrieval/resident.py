@@ -21,7 +21,8 @@ class Resident:
 
     def __init__(self, table: CaptionTable) -> None:
         """Read the table; memory is that of its vectors and texts, and of one block."""
-        rows = table.texts()
+        # In one piece: to take rows from a thousand pieces copies all of them.
+        rows = table.texts().combine_chunks()
         order = np.argsort(rows["rank"].to_numpy())
         self._rows = rows
         self._row_at: Positions = order

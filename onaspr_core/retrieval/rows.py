@@ -11,38 +11,53 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.pool.manifest import pool_pairs
+from onaspr_core.pool.manifest import pool_captions
 from onaspr_core.retrieval.table import PAIR, ROW
 from onaspr_core.workspace import Workspace
 
 
-def wanted_rows(workspace: Workspace, fingerprint: str, pool: str) -> pa.Table:
+def wanted_rows(workspace: Workspace, fingerprint: str, pool: str, held: pa.Table | None = None) -> pa.Table:
     """Return the rows that a pool's table should hold, as `ROW`, by rank: captions with a clip.
+
+    Args:
+        workspace: Where.
+        fingerprint: The embedder's.
+        pool: The pool's name.
+        held: Rows of the same embedder, as `ROW`: a caption among them has the key that it has there.
 
     Raises:
         UserError: when manifest or clips have not been materialized.
     """
-    pairs = pool_pairs(workspace, pool)
-    captions = pa.array([pair.caption for pair in pairs], pa.string()).dictionary_encode()
+    pairs = pool_captions(workspace, pool).combine_chunks()
+    captions = pairs["caption"].combine_chunks().dictionary_encode()
     # Codes count up as captions first appear, and pairs come by rank: so do captions, and pairs within one.
     codes = captions.indices.to_numpy(zero_copy_only=False)
     order = pa.array(np.argsort(codes, kind="stable"))
-    columns = ([pair.rank for pair in pairs], [pair.id for pair in pairs], [pair.clip_key for pair in pairs])
-    arrays = [pa.array(column, field.type).take(order) for column, field in zip(columns, PAIR, strict=True)]
+    columns = (pairs[name].combine_chunks() for name in ("rank", "pair_id", "clip_key"))
+    arrays = [column.cast(field.type).take(order) for column, field in zip(columns, PAIR, strict=True)]
     count = len(captions.dictionary)
     ends = np.cumsum(np.bincount(codes, minlength=count))
     starts = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
-    texts = captions.dictionary.to_pylist()
-    keys = [content_key("caption", text=text, embedder=fingerprint) for text in texts]
     return pa.table(
         [
-            pa.array(keys, pa.string()),
+            _keys(captions.dictionary, fingerprint, held),
             captions.dictionary,
             arrays[0].take(pa.array(starts[:-1])),
             pa.ListArray.from_arrays(starts, pa.StructArray.from_arrays(arrays, fields=list(PAIR))),
         ],
         schema=ROW,
     )
+
+
+def _keys(captions: pa.Array, fingerprint: str, held: pa.Table | None) -> pa.Array:
+    """The key of each caption's embedding; to hash a hundred thousand takes longer than to compare them."""
+    known = pa.nulls(len(captions), pa.string())
+    if held is not None:
+        at = pc.index_in(captions, value_set=held["caption"].combine_chunks())
+        known = held["key"].combine_chunks().take(at)
+    new = captions.filter(known.is_null()).to_pylist()
+    keys = [content_key("caption", text=text, embedder=fingerprint) for text in new]
+    return pc.replace_with_mask(known, known.is_null(), pa.array(keys, pa.string()))
 
 
 def unlike(wanted: pa.Table, held: pa.Table) -> tuple[pa.Table, list[str]]:

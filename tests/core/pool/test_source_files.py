@@ -89,7 +89,7 @@ def test_what_is_missing_or_broken_has_no_hash_and_stops_nothing(
         f"there is no file {bad[0]}",
         "the file cannot be read",
         "unreadable tar",
-        f"there is no file {bad[3]}",
+        f"there is no file {bad[3].path}",
         "no such part",
         "no bytes in the cell",
         "no such part",
