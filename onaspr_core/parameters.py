@@ -12,7 +12,7 @@ from typing import Any
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
-from onaspr_core.settings import BenchmarkSettings, Experiment, PoolSettings, Settings
+from onaspr_core.settings import WITHOUT_EFFECT, BenchmarkSettings, Experiment, PoolSettings, Settings
 
 Content = dict[str, Any]
 """What a setting is made of, as JSON values."""
@@ -140,7 +140,7 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
 
 def _backbone(s: Settings, e: Experiment) -> Content:
     settings = s.backbones[e.backbone]
-    return {"model": _content(s, settings.path), **settings.model_dump(exclude={"device", "path"})}
+    return {"model": _content(s, settings.path), **settings.model_dump(exclude={"path", *WITHOUT_EFFECT})}
 
 
 def _evaluation(s: Settings, e: Experiment) -> Content:

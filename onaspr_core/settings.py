@@ -10,13 +10,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from onaspr_core.errors import UserError
 from onaspr_core.paths import is_a_place, resolve
 from onaspr_core.pool.settings import ClipSettings as ClipSettings
 from onaspr_core.pool.settings import PoolSettings as PoolSettings
 from onaspr_core.setting_types import NAME_RULE, Count, Fraction, Name, Positive, Section, finite, not_nan
+
+Family = Literal["modelscope"]
+OF_IMAGES: frozenset[str] = frozenset()
+"""Families that make images."""
 
 
 class StoreSettings(Section):
@@ -33,16 +37,38 @@ class EmbeddingSettings(Section):
 
 
 class BackboneSettings(Section):
-    """A text-to-video diffusion model: which family, from where, at what shape."""
+    """A diffusion model: which family, from where, at what shape.
 
-    family: Literal["modelscope"]
+    `path` is a folder, or a hub id at `revision`: a branch, a tag, or best a commit, which never moves.
+    `device` and what follows it change no result but for rounding: `offload` "model" keeps in GPU memory
+    only the component that computes, `vae_slicing` and `vae_tiling` let the autoencoder work part by part,
+    `channels_last` and `compile` are PyTorch's.
+    """
+
+    family: Family
     path: str
+    revision: str = "main"
     frames: Count = 16
     height: Annotated[int, Field(ge=8, multiple_of=8)] = 256
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 256
     fps: Positive = 8.0
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str = "auto"
+    offload: Literal["none", "model"] = "none"
+    vae_slicing: bool = False
+    vae_tiling: bool = False
+    channels_last: bool = False
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _images_have_one_frame(self) -> "BackboneSettings":
+        if self.family in OF_IMAGES and self.frames != 1:
+            raise ValueError(f"family {self.family} makes images: set frames = 1")
+        return self
+
+
+WITHOUT_EFFECT = frozenset({"device", "offload", "vae_slicing", "vae_tiling", "channels_last", "compile"})
+"""Settings of a backbone that say where and how it computes, and count for nothing."""
 
 
 class ReferenceSettings(Section):
@@ -253,7 +279,8 @@ def _field_mistakes(problem: ValidationError) -> list[str]:
             lines.append(f"{key}: missing")
         else:
             told = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {told[0].lower()}{told[1:]}, got {error['input']!r}")
+            got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+            lines.append(f"{key}: {told[0].lower()}{told[1:]}{got}")
     return list(dict.fromkeys(lines))
 
 

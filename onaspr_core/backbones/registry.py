@@ -3,7 +3,9 @@
 Knows where the files of a family must lie, not what is in them. Imports no torch.
 """
 
+import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,39 +19,45 @@ if TYPE_CHECKING:
     from onaspr_core.workspace import Workspace
 
 
-class _Family(NamedTuple):
-    models: tuple[str, ...]
+class Family(NamedTuple):
+    """What a family's folder holds, and who loads it.
+
+    `module` is a file of this room with a function `load(weights) -> Backbone`. `models` tells of each
+    component with weights which class it must be, by the name that its config.json gives it.
+    """
+
+    module: str
+    models: Mapping[str, str]
     files: tuple[str, ...]
 
 
-_FAMILIES: Mapping[str, _Family] = {
-    "modelscope": _Family(
-        models=("unet", "vae", "text_encoder"),
-        files=("tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"),
-    )
+_SCHEDULER = "scheduler/scheduler_config.json"
+_TOKENIZER = "tokenizer/tokenizer_config.json"
+
+FAMILIES: Mapping[str, Family] = {
+    "modelscope": Family(
+        module="unet3d",
+        models={"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"},
+        files=(_TOKENIZER, _SCHEDULER),
+    ),
 }
 
 
 def backbone_fingerprint(settings: BackboneSettings, base: Path) -> str:
     """Return the hash of everything that determines what a backbone computes, without loading it.
 
-    A local folder counts by the content of its files, a hub id by its name. The device does not count.
+    A model counts by the content of its files. A hub's is downloaded for it, once. Where it computes does not
+    count, nor how its memory is saved.
 
     Args:
         settings: The backbone's table in the settings.
         base: The folder that relative paths start from.
 
     Raises:
-        UserError: for an unknown family, and for a folder or weight file that is missing.
+        UserError: for a folder or weight file that is missing, and a hub that cannot be reached or does not
+            have the model.
     """
-    location = _location(settings, base)
-    return content_key(
-        "backbone",
-        family=settings.family,
-        model=folder_fingerprint(location) if Path(location).is_dir() else location,
-        dtype=settings.dtype,
-        video=(settings.frames, settings.height, settings.width),
-    )
+    return _fingerprint(settings, base, _folder(settings, base))
 
 
 def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
@@ -60,13 +68,32 @@ def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
         base: The folder that relative paths start from.
 
     Raises:
-        UserError: as `backbone_fingerprint`; also for weights that do not fit the family, a hub that cannot
-            be reached, a device that is not there, or a video shape that the model cannot make.
+        UserError: as `backbone_fingerprint`; also for weights that do not fit the family, a device that is
+            not there, or a video shape that the model cannot make.
     """
-    from onaspr_core.backbones import unet3d
+    from onaspr_core.backbones.weights import Weights
 
-    location, fingerprint = _location(settings, base), backbone_fingerprint(settings, base)
-    return unet3d.load(location, settings, fingerprint)
+    folder = _folder(settings, base)
+    weights = Weights(folder, settings, _fingerprint(settings, base, folder))
+    module = import_module(f"onaspr_core.backbones.{FAMILIES[settings.family].module}")
+    try:
+        backbone: Backbone = module.load(weights)
+    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+        raise UserError(
+            f"backbone {settings.path!r} cannot be loaded from {folder}: {problem}. Give a folder that "
+            "diffusers saved, or a hub id"
+        ) from problem
+    return backbone
+
+
+def _fingerprint(settings: BackboneSettings, base: Path, folder: Path) -> str:
+    return content_key(
+        "backbone",
+        family=settings.family,
+        model=folder_fingerprint(folder),
+        dtype=settings.dtype,
+        video=(settings.frames, settings.height, settings.width),
+    )
 
 
 def open_backbone(workspace: "Workspace", name: str) -> "Backbone":
@@ -93,30 +120,62 @@ def _cache_name(workspace: "Workspace", name: str) -> str:
     return f"backbone {name} ({settings.path}, {settings.dtype})"
 
 
-def _location(settings: BackboneSettings, base: Path) -> str:
-    """Return the model's folder, complete as far as can be seen, or its hub id."""
-    if settings.family not in _FAMILIES:
-        raise UserError(f"unknown backbone family {settings.family!r}; known: {', '.join(_FAMILIES)}")
+def _folder(settings: BackboneSettings, base: Path) -> Path:
+    """Return the model's folder, complete as far as can be seen; a hub's is downloaded where it is lacking.
+
+    Raises:
+        UserError: when there is none, or when something in it is missing or of another family.
+    """
+    family = FAMILIES[settings.family]
     folder = Path(resolve(settings.path, base))
-    if not folder.is_dir():
-        if _may_be_hub_id(settings.path):
-            return settings.path
+    if folder.is_dir():
+        _check(folder, settings, family)
+        return folder
+    if not _may_be_hub_id(settings.path):
         raise UserError(
             f"backbone {settings.path!r}: there is no folder {folder}; put the model's files there"
         )
-    family = _FAMILIES[settings.family]
+    from onaspr_core.backbones.hub import snapshot
+
+    folder = snapshot(settings, family.models, family.files)
+    _check(folder, settings, family)
+    return folder
+
+
+def _check(folder: Path, settings: BackboneSettings, family: Family) -> None:
     for name in (*(f"{model}/config.json" for model in family.models), *family.files):
         if not (folder / name).is_file():
             raise UserError(
                 f"backbone {settings.path!r}: {folder / name} is missing; download the model again"
             )
-    for model in family.models:
+    for model, expected in family.models.items():
         if not any((folder / model).glob("*.safetensors")):
             raise UserError(
                 f"backbone {settings.path!r}: no weights (*.safetensors) in {folder / model}; download them "
                 "again, or convert .bin files with diffusers (pickles are not read)"
             )
-    return str(folder)
+        found = _class_of(folder / model / "config.json")
+        if found not in (None, expected):
+            raise UserError(
+                f"backbone {settings.path!r}: {model} is a {found}, and family {settings.family} needs a "
+                f"{expected}; {_other_families(model, found)}"
+            )
+
+
+def _class_of(config: Path) -> str | None:
+    """The class that a component was saved as; None where its configuration does not say."""
+    try:
+        told = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise UserError(f"{config} is no JSON: {problem}; download the model again") from problem
+    architectures = told.get("architectures") or [None]
+    found = told.get("_class_name") or architectures[0]
+    return None if found is None else str(found)
+
+
+def _other_families(model: str, found: str | None) -> str:
+    names = [name for name, family in FAMILIES.items() if family.models.get(model) == found]
+    return f"families with one: {', '.join(names)}" if names else "no family has one"
 
 
 def _may_be_hub_id(path: str) -> bool:

@@ -51,12 +51,6 @@ def test_what_leaves_results_alone_leaves_the_fingerprint(
     assert backbone_fingerprint(changed, Path()) == backbone_fingerprint(tiny_settings, Path())
 
 
-def test_a_hub_id_has_a_fingerprint_without_a_network(tmp_path: Path) -> None:
-    settings = BackboneSettings(family="modelscope", path="ali-vilab/text-to-video-ms-1.7b")
-    other = BackboneSettings(family="modelscope", path="ali-vilab/another")
-    assert backbone_fingerprint(settings, tmp_path) != backbone_fingerprint(other, tmp_path)
-
-
 def test_a_fingerprint_costs_no_import_of_torch(tiny_settings: BackboneSettings) -> None:
     code = (
         "import sys; from pathlib import Path; from onaspr_core.settings import BackboneSettings; "
@@ -109,9 +103,11 @@ def test_a_hub_that_cannot_be_reached_is_an_error_for_people(
         load_backbone(tiny_settings.model_copy(update={"path": "nobody/has-this-model"}), Path())
 
 
-def test_an_unknown_family_is_told_which_are_known(tiny_settings: BackboneSettings) -> None:
-    with pytest.raises(UserError, match="known: modelscope"):
-        backbone_fingerprint(tiny_settings.model_copy(update={"family": "wan"}), Path())
+def test_another_architecture_is_told(copied: BackboneSettings) -> None:
+    config = Path(copied.path, "unet/config.json")
+    config.write_text(config.read_text().replace("UNet3DConditionModel", "UNet4DConditionModel"))
+    with pytest.raises(UserError, match=r"unet is a UNet4DConditionModel, .* needs a UNet3DConditionModel"):
+        load_backbone(copied, Path())
 
 
 def test_a_device_that_is_not_there_and_a_size_that_does_not_fit_are_told(

@@ -114,7 +114,7 @@ def test_the_model_is_asked_at_the_timestep_of_the_level(backbone: Backbone, tin
     for level in (0, 1, 10):
         with torch.no_grad():
             expected = unet(
-                z, int(levels.timesteps[level]), encoder_hidden_states=conditioning.prompts
+                z, int(levels.timesteps[level]), encoder_hidden_states=conditioning.prompts["states"]
             ).sample
         assert torch.allclose(backbone.predict(z, level, conditioning), expected, atol=1e-6)
 
@@ -138,7 +138,7 @@ def test_many_frames_go_through_the_autoencoder_in_parts(
 ) -> None:
     video = torch.rand(3, 3, 3, 16, 16) * 2 - 1
     whole = backbone.encode(video), backbone.decode(noise(backbone, 3))
-    monkeypatch.setattr("onaspr_core.backbones.unet3d.PIXELS_PER_CALL", 2 * 16 * 16)
+    monkeypatch.setattr("onaspr_core.backbones.frames.PIXELS_PER_CALL", 2 * 16 * 16)
     parts = backbone.encode(video), backbone.decode(noise(backbone, 3))
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
