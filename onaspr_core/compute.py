@@ -6,11 +6,12 @@ them in batches in this process, and sums up what happened. It knows no stage an
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
+from onaspr_core.batches import BatchSizes, is_out_of_memory
 from onaspr_core.progress import logger, track
 
 Item = TypeVar("Item")
@@ -92,7 +93,7 @@ def run_items(
     name: Callable[[Item], str],
     exists: Callable[[Sequence[str]], Collection[str]],
     open_maker: Callable[[], AbstractContextManager[Maker[Item]]],
-    batch_size: int = 1,
+    batch_size: int | Literal["auto"] = 1,
 ) -> Outcome:
     """Make the items that are missing and say what happened.
 
@@ -103,7 +104,7 @@ def run_items(
         name: The name a person knows an item by.
         exists: The subset of the given keys that is already made.
         open_maker: Entered only when something is missing, so that models load only then.
-        batch_size: The most items a maker is handed at once.
+        batch_size: The most items a maker is handed at once; fewer where they do not fit into a GPU's memory.
     """
     by_key: dict[str, Item] = {}
     for item in items:
@@ -115,10 +116,9 @@ def run_items(
     if missing:
         started = time.monotonic()
         with open_maker() as make, track(label, len(missing)) as advance:
-            for start in range(0, len(missing), batch_size):
-                batch = [by_key[item_key] for item_key in missing[start : start + batch_size]]
-                failures.extend(make(batch))
-                advance(len(batch))
+            for batch, failed in _batches(label, missing, by_key, make, BatchSizes(batch_size)):
+                failures.extend(failed)
+                advance(batch)
         seconds = time.monotonic() - started
         made = set(exists(missing))
     else:
@@ -138,3 +138,27 @@ def run_items(
         failures=tuple(failures),
         seconds=seconds,
     )
+
+
+def _batches(
+    label: str,
+    missing: Sequence[str],
+    by_key: Mapping[str, Item],
+    make: Maker[Item],
+    sizes: BatchSizes,
+) -> Iterator[tuple[int, list[Failure]]]:
+    """Make items, and yield how many each batch had and which of them failed."""
+    done = 0
+    while done < len(missing):
+        keys = missing[done : done + sizes.next]
+        started = time.monotonic()
+        try:
+            failed = list(make([by_key[key] for key in keys]))
+        except Exception as problem:
+            if not is_out_of_memory(problem):
+                raise
+            sizes.did_not_fit(label, len(keys), problem)
+            continue
+        sizes.went_well(len(keys), time.monotonic() - started)
+        done += len(keys)
+        yield len(keys), failed

@@ -4,9 +4,9 @@ What does not belong here: any setting (`onaspr_core.settings`, `onaspr_core.poo
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME_RULE = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
@@ -26,8 +26,17 @@ def not_nan(value: float) -> float:
     return value
 
 
+def batch_size(value: Any) -> int | Literal["auto"]:
+    """Refuse what is neither a count nor "auto"."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        size: int | Literal["auto"] = value
+        return size
+    raise ValueError('must be a whole number from 1 on, or "auto"')
+
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int | Literal["auto"], PlainValidator(batch_size)]
 Fraction = Annotated[float, Field(ge=0, le=1), AfterValidator(finite)]
 Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
 

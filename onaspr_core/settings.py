@@ -16,7 +16,17 @@ from onaspr_core.errors import UserError
 from onaspr_core.paths import is_a_place, resolve
 from onaspr_core.pool.settings import ClipSettings as ClipSettings
 from onaspr_core.pool.settings import PoolSettings as PoolSettings
-from onaspr_core.setting_types import NAME_RULE, Count, Fraction, Name, Positive, Section, finite, not_nan
+from onaspr_core.setting_types import (
+    NAME_RULE,
+    BatchSize,
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    finite,
+    not_nan,
+)
 
 Family = Literal["modelscope"]
 OF_IMAGES: frozenset[str] = frozenset()
@@ -100,12 +110,13 @@ class SamplingSettings(Section):
     """DDIM steps (the paper's T), classifier-free guidance, and how many videos go through at once.
 
     With `batch_size` 1 a video is the same to the byte whichever others are missing beside it. Larger batches
-    are faster on a GPU, and equal up to the rounding of floating-point sums.
+    are faster on a GPU, and equal up to the rounding of floating-point sums; "auto" doubles the batch as long
+    as that makes it faster. A batch that does not fit into the GPU's memory is halved.
     """
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 50
     guidance_scale: Annotated[float, Field(ge=1), AfterValidator(finite)] = 9.0
-    batch_size: Count = 1
+    batch_size: BatchSize = 1
 
 
 class InversionSettings(Section):
@@ -114,7 +125,7 @@ class InversionSettings(Section):
     fixed_point_iterations: Annotated[int, Field(ge=0)] = 0
     scope: Literal["prompts", "pool"] = "prompts"
     measure_round_trip: bool = True
-    batch_size: Count = 1
+    batch_size: BatchSize = 1
 
 
 class BenchmarkSettings(Section):

@@ -2,8 +2,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+import torch
 
+from onaspr_core.batches import BatchSizes
 from onaspr_core.compute import Failure, Maker, Outcome, row_outcome, run_items
+from onaspr_core.errors import UserError
 
 
 class Kitchen:
@@ -128,3 +131,75 @@ def test_an_exception_keeps_what_was_finished_before_it() -> None:
 def test_rows_that_were_there_are_reused() -> None:
     outcome = row_outcome(before={"a", "b"}, after=["b", "c"], failures=[Failure("d", "empty")])
     assert (outcome.total, outcome.computed, outcome.reused, len(outcome.failures)) == (3, 1, 1, 1)
+
+
+class SmallGpu(Kitchen):
+    """Has room for some items at once."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    @contextmanager
+    def open(self) -> Iterator[Maker[str]]:
+        with super().open() as make:
+
+            def crowded(batch: Sequence[str]) -> Iterator[Failure]:
+                if len(batch) > self.room:
+                    self.batches.append(list(batch))
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                yield from make(batch)
+
+            yield crowded
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_no_item_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    gpu = SmallGpu(room=2)
+    outcome = gpu.run([*"abcdefg"], batch_size=8)
+    assert (outcome.computed, outcome.failures) == (7, ())
+    assert [len(batch) for batch in gpu.batches] == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert "7 at once do not fit into the GPU's memory; going on with 3" in caplog.text
+
+
+def test_an_item_that_does_not_fit_alone_ends_the_run_with_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"single item; set dtype = .float16"):
+        SmallGpu(room=0).run(["a", "b"], batch_size=2)
+
+
+def test_another_error_is_no_matter_of_memory() -> None:
+    @contextmanager
+    def open_() -> Iterator[Maker[str]]:
+        def make(batch: Sequence[str]) -> Iterator[Failure]:
+            raise RuntimeError("out of luck")
+            yield
+
+        yield make
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run_items("dishes", ["a"], key=str, name=str, exists=lambda keys: [], open_maker=open_)
+
+
+def test_auto_doubles_the_batch_while_that_pays_and_then_stays() -> None:
+    sizes = BatchSizes("auto")
+    seen = []
+    for seconds in (1.0, 1.2, 1.5, 3.0, 1.5, 1.5):
+        seen.append(sizes.next)
+        sizes.went_well(sizes.next, seconds)
+    assert seen == [1, 2, 4, 8, 4, 4]
+
+
+def test_auto_stays_below_what_did_not_fit() -> None:
+    sizes = BatchSizes("auto")
+    for _ in range(3):
+        sizes.went_well(sizes.next, 1.0)
+    sizes.did_not_fit("videos", sizes.next, MemoryError())
+    assert sizes.next == 4
+    sizes.went_well(4, 0.1)
+    assert sizes.next == 4
+
+
+def test_the_last_batch_may_be_smaller_and_says_nothing() -> None:
+    sizes = BatchSizes("auto")
+    sizes.went_well(1, 1.0)
+    sizes.went_well(1, 9.0)
+    assert sizes.next == 2
