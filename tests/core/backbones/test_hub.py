@@ -1,0 +1,167 @@
+"""Models of a hub: a server on this machine answers as the hub does."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from onaspr_core.backbones.registry import backbone_fingerprint
+from onaspr_core.settings import BackboneSettings
+
+COMMIT = "c" * 40
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from onaspr_core.backbones.registry import backbone_fingerprint, load_backbone
+from onaspr_core.errors import UserError
+from onaspr_core.settings import BackboneSettings
+for line in sys.stdin:
+    settings = BackboneSettings.model_validate_json(line)
+    try:
+        print(json.dumps([backbone_fingerprint(settings, Path()), load_backbone(settings, Path()).fingerprint]))
+    except UserError as problem:
+        print(json.dumps(f"{type(problem).__name__}: {problem}"))
+"""
+
+
+class Hub:
+    """Repositories by name: their files, or the status and code with which the hub refuses them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.refused: dict[str, tuple[int, str]] = {}
+        self.fetched: list[str] = []
+
+    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        parts = path.partition("?")[0].strip("/").split("/")
+        api = parts[:2] == ["api", "models"]
+        owner_and_name = parts[2:4] if api else parts[:2]
+        name, rest = "/".join(owner_and_name), parts[4:] if api else parts[2:]
+        if name in self.refused:
+            status, code = self.refused[name]
+            return status, {"X-Error-Code": code}, b"{}"
+        if name not in self.files:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
+        if rest[1] not in ("main", COMMIT):
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
+        files = self.files[name]
+        if api and rest[0] == "tree":
+            listed = [
+                {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
+                for path, data in files.items()
+            ]
+            return 200, {}, json.dumps(listed).encode()
+        if api:
+            siblings = [{"rfilename": path} for path in files]
+            told = {"id": name, "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
+            return 200, {}, json.dumps(told).encode()
+        path = "/".join(rest[2:])
+        if path not in files:
+            return 404, {"X-Error-Code": "EntryNotFound"}, b""
+        data = files[path]
+        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        return 200, headers, data
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[Hub, str]]:
+    served = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
+        def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def _answer(self, with_body: bool) -> None:
+            status, headers, body = served.answer(self.path)
+            if with_body and "/resolve/" in self.path:
+                served.fetched.append(self.path.rpartition(f"/{COMMIT}/")[2])
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if with_body:
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield served, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def ask(endpoint: str, home: Path, asked: list[BackboneSettings]) -> list[Any]:
+    lines = "\n".join(settings.model_dump_json() for settings in asked)
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input=lines,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+def test_a_hubs_model_is_downloaded_once_and_counts_by_its_files(
+    hub: tuple[Hub, str], tiny_model: Path, tiny_settings: BackboneSettings, tmp_path: Path
+) -> None:
+    served, endpoint = hub
+    files = files_of(tiny_model)
+    weights = [name for name in files if name.endswith(".safetensors")]
+    halves = {name.replace(".safetensors", ".fp16.safetensors"): files[name] for name in weights}
+    others = {"unet/diffusion_pytorch_model.bin": b"pickle", "README.md": b"card", "sample.mp4": b"video"}
+    served.files["owner/whole"] = {**files, **halves, **others}
+    served.files["owner/pickled"] = {
+        (name.replace(".safetensors", ".bin") if name in weights else name): data
+        for name, data in files.items()
+    }
+    served.refused["owner/gated"] = (403, "GatedRepo")
+    of_hub = tiny_settings.model_copy(update={"path": "owner/whole"})
+    cases = {
+        "whole": of_hub,
+        "again": of_hub,
+        "gone": of_hub.model_copy(update={"path": "owner/gone"}),
+        "gated": of_hub.model_copy(update={"path": "owner/gated"}),
+        "pickled": of_hub.model_copy(update={"path": "owner/pickled"}),
+        "revision": of_hub.model_copy(update={"revision": "v9"}),
+    }
+    told = dict(zip(cases, ask(endpoint, tmp_path / "home", list(cases.values())), strict=True))
+    assert set(served.fetched) == set(files) and len(served.fetched) == len(files)
+    expected = backbone_fingerprint(tiny_settings, Path())
+    assert told["whole"] == told["again"] == [expected, expected]
+    assert "no such model" in told["gone"] and "correct `path`" in told["gone"]
+    assert "consent to a licence" in told["gated"] and "HF_TOKEN" in told["gated"]
+    assert "only pickles (" in told["pickled"] and "save_pretrained" in told["pickled"]
+    assert "no revision 'v9'" in told["revision"]
+
+
+def test_a_download_serves_without_the_hub_and_a_hub_that_is_away_is_told(
+    hub: tuple[Hub, str], tiny_model: Path, tiny_settings: BackboneSettings, tmp_path: Path
+) -> None:
+    served, endpoint = hub
+    served.files["owner/whole"] = files_of(tiny_model)
+    of_hub = tiny_settings.model_copy(update={"path": "owner/whole"})
+    first = ask(endpoint, tmp_path / "home", [of_hub])
+    assert ask("http://127.0.0.1:9", tmp_path / "home", [of_hub]) == first
+    served.refused["owner/other"] = (418, "")
+    [told] = ask(endpoint, tmp_path / "home", [of_hub.model_copy(update={"path": "owner/other"})])
+    assert told.startswith("PassingError") and "name its folder" in told
