@@ -26,7 +26,8 @@ from onaspr_core.settings import BackboneSettings
 for line in sys.stdin:
     settings = BackboneSettings.model_validate_json(line)
     try:
-        print(json.dumps([backbone_fingerprint(settings, Path()), load_backbone(settings, Path()).fingerprint]))
+        loaded = load_backbone(settings, Path())
+        print(json.dumps([backbone_fingerprint(settings, Path()), loaded.fingerprint]))
     except UserError as problem:
         print(json.dumps(f"{type(problem).__name__}: {problem}"))
 """
