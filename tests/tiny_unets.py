@@ -1,4 +1,4 @@
-"""Tiny Stable Diffusion, SDXL and AnimateDiff models: random weights, as diffusers and transformers save them."""
+"""Tiny Stable Diffusion, SDXL and AnimateDiff models of random weights, in the form they have on disk."""
 
 import json
 import shutil
@@ -87,15 +87,15 @@ def save_tiny_sdxl(folder: Path, *, zeros_for_empty: bool = True) -> Path:
 
 def save_tiny_motion_adapter(folder: Path, longest: int = 6) -> Path:
     """Save motion modules for the tiny Stable Diffusion, for at most so many frames."""
-    adapter: Any = MotionAdapter(
+    adapter = MotionAdapter(
         block_out_channels=(8, 16),
         motion_layers_per_block=1,
         motion_num_attention_heads=2,
         motion_norm_num_groups=4,
         motion_max_seq_length=longest,
     )
-    torch_module: Any = _randomise(adapter, 6)
-    torch_module.save_pretrained(folder)
+    made: Any = _randomise(adapter, 6)
+    made.save_pretrained(folder)
     return folder
 
 

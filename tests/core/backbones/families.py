@@ -58,8 +58,8 @@ def distance(found: Tensor, expected: Tensor) -> float:
 
 
 def round_trip(backbone: DiffusionBackbone, steps: int, iterations: int = 0) -> float:
-    """How far a clip's latent is from itself, relative, after inversion and denoising without guidance."""
-    clean, empty = backbone.encode(video(backbone)), backbone.encode_prompts(["", ""])
+    """How far a latent is from itself, relative, after inversion and denoising without guidance."""
+    clean, empty = noise(backbone, 1), backbone.encode_prompts([""])
     inverted = invert_latents(backbone, clean, steps=steps, fixed_point_iterations=iterations)
     levels = backbone.levels(steps)
     back = denoise(
@@ -84,9 +84,6 @@ class FamilyTests:
     names: frozenset[str] = frozenset({"states"})
     """What the family's conditioning is made of."""
 
-    iterations = 60
-    """Fixed-point iterations that are enough for the family's tiny model."""
-
     @pytest.fixture
     def backbone(self, settings: BackboneSettings) -> DiffusionBackbone:
         return loaded(settings)
@@ -108,14 +105,15 @@ class FamilyTests:
         assert decoded.shape == (2, 3, *backbone.video_shape) and decoded.dtype == torch.float32
         assert float(backbone.decode(1000 * latents).abs().max()) == 1
 
-    def test_an_inverted_latent_comes_back(self, backbone: DiffusionBackbone) -> None:
-        coarse, fine, exact = (
-            round_trip(backbone, 10),
-            round_trip(backbone, 100),
-            round_trip(backbone, 50, self.iterations),
-        )
-        assert fine < coarse / 2
-        assert exact < 1e-6
+    def test_an_inverted_latent_comes_back(
+        self, backbone: DiffusionBackbone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Random weights bend the way so much that rounding alone is felt; a tenth of them does not.
+        denoiser = backbone.denoiser
+        monkeypatch.setattr(backbone, "denoiser", lambda *given: 0.1 * denoiser(*given))
+        coarse, fine = round_trip(backbone, 10), round_trip(backbone, 50)
+        assert 1e-3 < fine < coarse / 2
+        assert round_trip(backbone, 50, iterations=6) < 1e-6
 
     def test_inversion_asks_from_the_clean_end_and_generation_ends_there(
         self, backbone: DiffusionBackbone, monkeypatch: pytest.MonkeyPatch

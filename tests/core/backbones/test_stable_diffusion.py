@@ -82,7 +82,7 @@ def test_encoding_is_the_scaled_mode_of_the_posterior(settings: BackboneSettings
         ({"addition_embed_type": "text"}, r"addition_embed_type = 'text', .* needs None; choose another"),
         ({"time_cond_proj_dim": 8}, r"time_cond_proj_dim = 8, and family stable-diffusion-1.5 needs None"),
         ({"in_channels": 9}, r"reads 9 channels and writes 4, .*choose"),
-        ({"cross_attention_norm": "layer_norm", "mid_block_type": None}, r"no plain cross-attention"),
+        ({"down_block_types": ["SimpleCrossAttnDownBlock2D", "DownBlock2D"]}, r"no plain cross-attention"),
     ],
 )
 def test_a_unet_that_reads_something_else_is_refused(
