@@ -140,7 +140,12 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
 
 def _backbone(s: Settings, e: Experiment) -> Content:
     settings = s.backbones[e.backbone]
-    return {"model": _content(s, settings.path), **settings.model_dump(exclude={"path", *WITHOUT_EFFECT})}
+    adapter = settings.motion_adapter
+    return {
+        "model": _content(s, settings.path),
+        **({"motion_adapter": _content(s, adapter)} if adapter else {}),
+        **settings.model_dump(exclude={"path", "motion_adapter", *WITHOUT_EFFECT}),
+    }
 
 
 def _evaluation(s: Settings, e: Experiment) -> Content:

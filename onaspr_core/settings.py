@@ -28,8 +28,8 @@ from onaspr_core.setting_types import (
     not_nan,
 )
 
-Family = Literal["modelscope"]
-OF_IMAGES: frozenset[str] = frozenset()
+Family = Literal["modelscope", "stable-diffusion-1.5", "sdxl", "animatediff"]
+OF_IMAGES: frozenset[str] = frozenset({"stable-diffusion-1.5", "sdxl"})
 """Families that make images."""
 
 
@@ -50,6 +50,7 @@ class BackboneSettings(Section):
     """A diffusion model: which family, from where, at what shape.
 
     `path` is a folder, or a hub id at `revision`: a branch, a tag, or best a commit, which never moves.
+    `motion_adapter` is the folder of the motion modules that family animatediff puts into the model.
     `device` and what follows it change no result but for rounding: `offload` "model" keeps in GPU memory
     only the component that computes, `vae_slicing` and `vae_tiling` let the autoencoder work part by part,
     `channels_last` and `compile` are PyTorch's.
@@ -58,6 +59,7 @@ class BackboneSettings(Section):
     family: Family
     path: str
     revision: str = "main"
+    motion_adapter: str | None = None
     frames: Count = 16
     height: Annotated[int, Field(ge=8, multiple_of=8)] = 256
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 256
@@ -74,6 +76,14 @@ class BackboneSettings(Section):
     def _images_have_one_frame(self) -> "BackboneSettings":
         if self.family in OF_IMAGES and self.frames != 1:
             raise ValueError(f"family {self.family} makes images: set frames = 1")
+        return self
+
+    @model_validator(mode="after")
+    def _motion_has_an_adapter(self) -> "BackboneSettings":
+        if self.family == "animatediff" and self.motion_adapter is None:
+            raise ValueError("family animatediff needs motion_adapter: name the folder of one")
+        if self.family != "animatediff" and self.motion_adapter is not None:
+            raise ValueError(f"family {self.family} takes no motion_adapter: remove it")
         return self
 
 
@@ -313,6 +323,7 @@ def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
         models.append(("embedding.model", embedding.get("model")))
     for name, backbone in _tables(values, "backbones"):
         models.append((f"backbones.{name}.path", backbone.get("path")))
+        named.append((f"backbones.{name}.motion_adapter", backbone.get("motion_adapter")))
     for name, pool in _tables(values, "pools"):
         named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos", "takedown")]
     for name, experiment in _tables(values, "experiments"):

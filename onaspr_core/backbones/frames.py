@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from onaspr_core.errors import UserError
+
 PIXELS_PER_CALL = 2**22
 """The autoencoder sees at most this many pixels at once, 64 frames of 256 × 256."""
 
@@ -14,7 +16,16 @@ class FrameAutoencoder:
     """An AutoencoderKL of diffusers' whose latents are scaled (and shifted) as its configuration says."""
 
     def __init__(self, vae: Any, device: torch.device) -> None:
-        """Take a loaded autoencoder, and the device that it computes on."""
+        """Take a loaded autoencoder, and the device that it computes on.
+
+        Raises:
+            UserError: for one whose latents are scaled channel by channel.
+        """
+        if getattr(vae.config, "latents_mean", None) or getattr(vae.config, "latents_std", None):
+            raise UserError(
+                "the autoencoder's latents are scaled channel by channel (latents_mean, latents_std), which "
+                "this family does not do; choose another model"
+            )
         self._vae, self._device = vae, device
         self._scaling = float(vae.config.scaling_factor)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from onaspr_core.artifacts import content_key
@@ -23,22 +24,38 @@ class Family(NamedTuple):
     """What a family's folder holds, and who loads it.
 
     `module` is a file of this room with a function `load(weights) -> Backbone`. `models` tells of each
-    component with weights which class it must be, by the name that its config.json gives it.
+    component with weights which class it must be, by the name that its config.json gives it. `elsewhere`
+    tells the same of components that lie outside of the folder: each is the name of a setting, a folder.
     """
 
     module: str
     models: Mapping[str, str]
     files: tuple[str, ...]
+    elsewhere: Mapping[str, str] = MappingProxyType({})
 
 
 _SCHEDULER = "scheduler/scheduler_config.json"
 _TOKENIZER = "tokenizer/tokenizer_config.json"
+
+_IMAGES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 
 FAMILIES: Mapping[str, Family] = {
     "modelscope": Family(
         module="unet3d",
         models={"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"},
         files=(_TOKENIZER, _SCHEDULER),
+    ),
+    "stable-diffusion-1.5": Family(module="stable_diffusion", models=_IMAGES, files=(_TOKENIZER, _SCHEDULER)),
+    "sdxl": Family(
+        module="sdxl",
+        models={**_IMAGES, "text_encoder_2": "CLIPTextModelWithProjection"},
+        files=(_TOKENIZER, "tokenizer_2/tokenizer_config.json", _SCHEDULER, "model_index.json"),
+    ),
+    "animatediff": Family(
+        module="animatediff",
+        models=_IMAGES,
+        files=(_TOKENIZER, _SCHEDULER),
+        elsewhere={"motion_adapter": "MotionAdapter"},
     ),
 }
 
@@ -57,7 +74,7 @@ def backbone_fingerprint(settings: BackboneSettings, base: Path) -> str:
         UserError: for a folder or weight file that is missing, and a hub that cannot be reached or does not
             have the model.
     """
-    return _fingerprint(settings, base, _folder(settings, base))
+    return _fingerprint(settings, _folder(settings, base), _elsewhere(settings, base))
 
 
 def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
@@ -73,8 +90,8 @@ def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
     """
     from onaspr_core.backbones.weights import Weights
 
-    folder = _folder(settings, base)
-    weights = Weights(folder, settings, _fingerprint(settings, base, folder))
+    folder, elsewhere = _folder(settings, base), _elsewhere(settings, base)
+    weights = Weights(folder, settings, _fingerprint(settings, folder, elsewhere), elsewhere)
     module = import_module(f"onaspr_core.backbones.{FAMILIES[settings.family].module}")
     try:
         backbone: Backbone = module.load(weights)
@@ -86,13 +103,14 @@ def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
     return backbone
 
 
-def _fingerprint(settings: BackboneSettings, base: Path, folder: Path) -> str:
+def _fingerprint(settings: BackboneSettings, folder: Path, elsewhere: Mapping[str, Path]) -> str:
     return content_key(
         "backbone",
         family=settings.family,
         model=folder_fingerprint(folder),
         dtype=settings.dtype,
         video=(settings.frames, settings.height, settings.width),
+        **{name: folder_fingerprint(place) for name, place in elsewhere.items()},
     )
 
 
@@ -142,24 +160,50 @@ def _folder(settings: BackboneSettings, base: Path) -> Path:
     return folder
 
 
+def _elsewhere(settings: BackboneSettings, base: Path) -> dict[str, Path]:
+    """Return the folders of the components that lie outside of the model's folder, each complete.
+
+    Raises:
+        UserError: when one is missing, or holds something else.
+    """
+    family = FAMILIES[settings.family]
+    folders = {name: Path(resolve(str(getattr(settings, name)), base)) for name in family.elsewhere}
+    for name, folder in folders.items():
+        told = f"backbone {settings.path!r}: {name} {getattr(settings, name)!r}"
+        if not folder.is_dir():
+            raise UserError(
+                f"{told}: there is no folder {folder}; put its files there (hub ids are not read here)"
+            )
+        _check_file(folder / "config.json", told)
+        _check_model(folder, told, settings.family, name, family.elsewhere[name])
+    return folders
+
+
 def _check(folder: Path, settings: BackboneSettings, family: Family) -> None:
+    told = f"backbone {settings.path!r}"
     for name in (*(f"{model}/config.json" for model in family.models), *family.files):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"backbone {settings.path!r}: {folder / name} is missing; download the model again"
-            )
+        _check_file(folder / name, told)
     for model, expected in family.models.items():
-        if not any((folder / model).glob("*.safetensors")):
-            raise UserError(
-                f"backbone {settings.path!r}: no weights (*.safetensors) in {folder / model}; download them "
-                "again, or convert .bin files with diffusers (pickles are not read)"
-            )
-        found = _class_of(folder / model / "config.json")
-        if found not in (None, expected):
-            raise UserError(
-                f"backbone {settings.path!r}: {model} is a {found}, and family {settings.family} needs a "
-                f"{expected}; {_other_families(model, found)}"
-            )
+        _check_model(folder / model, told, settings.family, model, expected)
+
+
+def _check_file(file: Path, told: str) -> None:
+    if not file.is_file():
+        raise UserError(f"{told}: {file} is missing; download the model again")
+
+
+def _check_model(folder: Path, told: str, family: str, model: str, expected: str) -> None:
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{told}: no weights (*.safetensors) in {folder}; download them again, or convert .bin files "
+            "with diffusers (pickles are not read)"
+        )
+    found = _class_of(folder / "config.json")
+    if found not in (None, expected):
+        raise UserError(
+            f"{told}: {model} is a {found}, and family {family} needs a {expected}; "
+            f"{_other_families(model, found)}"
+        )
 
 
 def _class_of(config: Path) -> str | None:

@@ -7,7 +7,10 @@ diffusers computes them per frame and step. The results are those of diffusers' 
 from typing import Any
 
 import torch.nn.functional as functional
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
+
+from onaspr_core.errors import UserError
 
 
 class TextAttention:
@@ -56,9 +59,29 @@ class TextAttention:
 
 
 def install(model: nn.Module) -> TextAttention:
-    """Give all cross-attention of a diffusers model one `TextAttention`, and return it."""
+    """Give all cross-attention of a diffusers model one `TextAttention`, and return it.
+
+    Raises:
+        UserError: when the model attends to text in another way than plain attention does.
+    """
     processor = TextAttention()
-    for module in model.modules():
+    for name, module in model.named_modules():
         if getattr(module, "is_cross_attention", False):
+            if not _is_plain(module):
+                raise UserError(
+                    f"the model's {name} is no plain cross-attention, and no other is supported; choose "
+                    "another model"
+                )
             module.set_processor(processor)  # type: ignore[operator]
     return processor
+
+
+def _is_plain(attn: Any) -> bool:
+    """Say whether attention is projections and a softmax, and nothing that `TextAttention` leaves out."""
+    more = (attn.norm_q, attn.norm_k, attn.norm_cross, attn.group_norm, attn.spatial_norm)
+    return (
+        isinstance(attn.processor, AttnProcessor2_0)
+        and not any(part is not None for part in more)
+        and not attn.residual_connection
+        and attn.rescale_output_factor == 1
+    )

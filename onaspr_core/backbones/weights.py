@@ -22,13 +22,20 @@ class Weights:
     after.
     """
 
-    def __init__(self, folder: Path, settings: BackboneSettings, fingerprint: str) -> None:
-        """Open a folder that has all files of its family.
+    def __init__(
+        self,
+        folder: Path,
+        settings: BackboneSettings,
+        fingerprint: str,
+        elsewhere: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Open a folder that has all files of its family but those of the components that lie elsewhere.
 
         Raises:
             UserError: when the device is not there.
         """
         self.folder = folder
+        self.elsewhere = elsewhere or {}
         self.settings = settings
         self.fingerprint = fingerprint
         self.device = _device(settings.device)
@@ -36,38 +43,43 @@ class Weights:
         self.video_shape = (settings.frames, settings.height, settings.width)
         self._hooks: list[Any] = []
 
+    def place(self, name: str) -> Path:
+        """Return the folder of a component."""
+        return self.elsewhere.get(name, self.folder / name)
+
     def model(self, kind: Any, name: str, dtype: torch.dtype | None = None) -> Any:
-        """Load a component, ready to be called.
+        """Load a component, ready to be called; the arguments are those of `loaded`."""
+        return self.placed(self.loaded(kind, name, dtype))
+
+    def loaded(self, kind: Any, name: str, dtype: torch.dtype | None = None) -> Any:
+        """Load a component into main memory.
 
         Args:
             kind: Its class in diffusers or transformers.
-            name: Its folder.
+            name: What it is called in `place`.
             dtype: Another one than the settings'.
         """
-        loaded = kind.from_pretrained(
-            self.folder,
-            subfolder=name,
-            torch_dtype=dtype or self.dtype,
-            use_safetensors=True,
-            variant=_variant(self.folder / name),
-        )
-        return self.placed(loaded.eval())
+        folder = self.place(name)
+        return kind.from_pretrained(
+            folder, torch_dtype=dtype or self.dtype, use_safetensors=True, variant=_variant(folder)
+        ).eval()
 
     def denoiser(self, kind: Any, name: str = "unet") -> Any:
-        """Load the denoiser, laid out and compiled as the settings say."""
-        return self.prepared(self.model(kind, name))
+        """Load the denoiser, ready to be called and as the settings say."""
+        return self.prepared(self.loaded(kind, name))
 
     def prepared(self, denoiser: nn.Module) -> Any:
-        """Lay out and compile a denoiser as the settings say."""
+        """Bring a denoiser to the device, laid out and compiled as the settings say."""
+        placed = self.placed(denoiser)
         if self.settings.channels_last:
-            denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            placed.to(memory_format=torch.channels_last)
         if self.settings.compile:
-            denoiser.compile()
-        return denoiser
+            placed.compile()
+        return placed
 
     def autoencoder(self, kind: Any, name: str = "vae") -> Any:
         """Load the autoencoder; one that overflows in half precision is kept in float32."""
-        config = json.loads((self.folder / name / "config.json").read_text(encoding="utf-8"))
+        config = _read(self.place(name) / "config.json")
         upcast = config.get("force_upcast", False) and self.dtype == torch.float16
         loaded = self.model(kind, name, torch.float32 if upcast else None)
         if self.settings.vae_slicing:
@@ -78,13 +90,15 @@ class Weights:
 
     def tokenizer(self, kind: Any, name: str = "tokenizer") -> Any:
         """Load a tokenizer."""
-        return kind.from_pretrained(self.folder, subfolder=name)
+        return kind.from_pretrained(self.place(name))
 
     def scheduler_config(self) -> Mapping[str, Any]:
         """Return the content of scheduler_config.json."""
-        path = self.folder / "scheduler" / "scheduler_config.json"
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return config
+        return _read(self.folder / "scheduler" / "scheduler_config.json")
+
+    def pipeline_config(self) -> Mapping[str, Any]:
+        """Return the content of model_index.json."""
+        return _read(self.folder / "model_index.json")
 
     def placed(self, module: Any) -> Any:
         """Bring a module to the device, now or whenever it is used."""
@@ -134,6 +148,11 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as problem:
         raise UserError(f'device = {name!r} cannot be used here: {problem}; use "auto" or "cpu"') from problem
     return device
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
 
 
 def _variant(folder: Path) -> str | None:

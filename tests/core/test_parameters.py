@@ -79,6 +79,18 @@ def test_what_changes_no_result_moves_nothing(settings_file: Path, change: str) 
     )
 
 
+def test_a_motion_adapter_moves_the_backbone_by_its_content(settings_file: Path) -> None:
+    for name in ("first", "second"):
+        (settings_file.parent / name).mkdir()
+        (settings_file.parent / name / "config.json").write_text("{}")
+    table = 'family = "animatediff"\nmotion_adapter = "first"'
+    both = {"backbone|one", "backbone|two"}
+    assert moved(settings_file, lambda text: text.replace('family = "modelscope"', table)) == both
+    assert moved(settings_file, lambda text: text.replace('"first"', '"second"')) == set()
+    (settings_file.parent / "first" / "config.json").write_text("{ }")
+    assert moved(settings_file, lambda text: text.replace('"second"', '"first"')) == both
+
+
 def test_the_device_moves_nothing_and_the_precision_moves_the_backbone(settings_file: Path) -> None:
     path = 'path = "weights"'
     assert moved(settings_file, lambda text: text.replace(path, f'{path}\ndevice = "cpu"')) == set()
