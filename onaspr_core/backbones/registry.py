@@ -40,6 +40,24 @@ FAMILIES: Mapping[str, Family] = {
         models={"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"},
         files=(_TOKENIZER, _SCHEDULER),
     ),
+    "cogvideox": Family(
+        module="cogvideox",
+        models={
+            "transformer": "CogVideoXTransformer3DModel",
+            "vae": "AutoencoderKLCogVideoX",
+            "text_encoder": "T5EncoderModel",
+        },
+        files=(_TOKENIZER, _SCHEDULER),
+    ),
+    "wan": Family(
+        module="wan",
+        models={
+            "transformer": "WanTransformer3DModel",
+            "vae": "AutoencoderKLWan",
+            "text_encoder": "UMT5EncoderModel",
+        },
+        files=(_TOKENIZER, _SCHEDULER, "model_index.json"),
+    ),
 }
 
 

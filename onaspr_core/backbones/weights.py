@@ -65,11 +65,11 @@ class Weights:
             denoiser.compile()
         return denoiser
 
-    def autoencoder(self, kind: Any, name: str = "vae") -> Any:
+    def autoencoder(self, kind: Any, name: str = "vae", dtype: torch.dtype | None = None) -> Any:
         """Load the autoencoder; one that overflows in half precision is kept in float32."""
         config = json.loads((self.folder / name / "config.json").read_text(encoding="utf-8"))
         upcast = config.get("force_upcast", False) and self.dtype == torch.float16
-        loaded = self.model(kind, name, torch.float32 if upcast else None)
+        loaded = self.model(kind, name, torch.float32 if upcast else dtype)
         if self.settings.vae_slicing:
             loaded.enable_slicing()
         if self.settings.vae_tiling:
