@@ -1,4 +1,4 @@
-"""A video autoencoder applied to whole clips, and its latents on the scale that the denoiser was trained on."""
+"""A video autoencoder applied to whole clips, with latents on the scale that the denoiser was trained on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from onaspr_core.errors import UserError
 
 
 class ClipAutoencoder:
-    """An autoencoder of diffusers' whose latents are (mode − mean) / deviation; it sees one clip at a time."""
+    """An autoencoder of diffusers' whose latents are (mode − mean) / deviation; it sees one clip at once."""
 
     def __init__(
         self, vae: Any, device: torch.device, mean: Sequence[float], deviation: Sequence[float]

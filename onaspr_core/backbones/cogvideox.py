@@ -1,16 +1,19 @@
 """The CogVideoX family, 1.0 and 1.5: CogVideoXTransformer3DModel, AutoencoderKLCogVideoX, T5 text encoder."""
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
-from transformers import T5EncoderModel, T5TokenizerFast
+from transformers import T5EncoderModel, T5Tokenizer
 
 from onaspr_core.backbones.base import DiffusionBackbone, Texts
 from onaspr_core.backbones.clips import ClipAutoencoder, channels
 from onaspr_core.backbones.weights import Weights, fit
 from onaspr_core.diffusion.levels import NoiseLevels, levels_from_config, snr_shifted_alphas_cumprod
+from onaspr_core.errors import UserError
 
 
 class CogVideoXBackbone(DiffusionBackbone):
@@ -28,7 +31,7 @@ class CogVideoXBackbone(DiffusionBackbone):
             UserError: for a video shape that the model cannot make, an image-to-video model, or a prediction
                 type that the solvers do not know.
         """
-        self._tokenizer = weights.tokenizer(T5TokenizerFast)
+        self._tokenizer = weights.tokenizer(T5Tokenizer)
         self._text_encoder = weights.model(T5EncoderModel, "text_encoder")
         self._transformer = weights.denoiser(CogVideoXTransformer3DModel, "transformer")
         vae = weights.autoencoder(AutoencoderKLCogVideoX)
@@ -84,30 +87,41 @@ class CogVideoXBackbone(DiffusionBackbone):
         return levels_from_config(self.scheduler_config, steps, alphas)
 
     def _rotary_embedding(self) -> tuple[Tensor, Tensor] | None:
-        """Return cosines and sines of the latent's places, (patches, width) each; None where they are added."""
+        """Return cosines and sines of the latent's places, (patches, width) each; None where they are added.
+
+        Raises:
+            UserError: for frames larger than the places that the model knows.
+        """
         config = self._transformer.config
         if not config.use_rotary_positional_embeddings:
             return None
-        _, frames, height, width = self.latent_shape
-        size = config.patch_size
-        patches = height // size, width // size
-        trained = config.sample_height // size, config.sample_width // size
-        if config.patch_size_t is None:
-            places = {
-                "crops_coords": get_resize_crop_region_for_grid(patches, trained[1], trained[0]),
-                "temporal_size": frames,
-            }
-        else:
+        _, frames, *size = self.latent_shape
+        rows, columns = (values // config.patch_size for values in size)
+        known = config.sample_height // config.patch_size, config.sample_width // config.patch_size
+        places: dict[str, Any] = {
+            "crops_coords": get_resize_crop_region_for_grid((rows, columns), known[1], known[0]),
+            "temporal_size": frames,
+        }
+        if config.patch_size_t is not None:
+            _, height, width = self.weights.video_shape
+            if rows > known[0] or columns > known[1]:
+                raise UserError(
+                    f"frames of {height} × {width}: the model makes up to {height // rows * known[0]} × "
+                    f"{width // columns * known[1]}; change the settings"
+                )
             places = {
                 "crops_coords": None,
                 "temporal_size": frames // config.patch_size_t,
                 "grid_type": "slice",
-                "max_size": trained,
+                "max_size": known,
             }
-        rotary: tuple[Tensor, Tensor] = get_3d_rotary_pos_embed(
-            embed_dim=config.attention_head_dim, grid_size=patches, device=self.weights.device, **places
+        rotary: Any = get_3d_rotary_pos_embed(
+            embed_dim=config.attention_head_dim,
+            grid_size=(rows, columns),
+            device=self.weights.device,
+            **places,
         )
-        return rotary
+        return rotary[0], rotary[1]
 
 
 def load(weights: Weights) -> CogVideoXBackbone:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
-from transformers import T5TokenizerFast, UMT5EncoderModel
+from transformers import T5Tokenizer, UMT5EncoderModel
 
 from onaspr_core.backbones.base import DiffusionBackbone, Texts
 from onaspr_core.backbones.clips import ClipAutoencoder, channels
@@ -33,7 +33,7 @@ class WanBackbone(DiffusionBackbone):
             UserError: for a video shape that the model cannot make, an image-to-video model, or Wan 2.2.
         """
         _refuse_wan_2_2(weights.folder / "model_index.json")
-        self._tokenizer = weights.tokenizer(T5TokenizerFast)
+        self._tokenizer = weights.tokenizer(T5Tokenizer)
         self._text_encoder = weights.model(UMT5EncoderModel, "text_encoder")
         self._transformer = weights.denoiser(WanTransformer3DModel, "transformer")
         vae = weights.autoencoder(AutoencoderKLWan, dtype=torch.float32)
@@ -89,6 +89,6 @@ def _refuse_wan_2_2(index: Path) -> None:
     found = [key for key in OF_WAN_2_2 if told.get(key) not in (None, False, [None, None])]
     if found:
         raise UserError(
-            f"{index} has {', '.join(found)}: a Wan 2.2 model, which family wan does not know; name a Wan 2.1 "
-            "text-to-video model"
+            f"{index} has {', '.join(found)}: a Wan 2.2 model, which family wan does not know; name a "
+            "text-to-video model of Wan 2.1"
         )

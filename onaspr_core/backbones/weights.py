@@ -5,6 +5,7 @@ What does not belong here: which components a family has (`registry`), hubs (`hu
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,17 @@ class Weights:
         return loaded
 
     def tokenizer(self, kind: Any, name: str = "tokenizer") -> Any:
-        """Load a tokenizer."""
+        """Load a tokenizer.
+
+        Raises:
+            UserError: when the package that reads its file is not installed.
+        """
+        vocabulary = self.folder / name / "spiece.model"
+        read = vocabulary.is_file() and not vocabulary.with_name("tokenizer.json").is_file()
+        if read and find_spec("sentencepiece") is None:
+            raise UserError(
+                f"{vocabulary} is read by the package sentencepiece, which is not installed; install it"
+            )
         return kind.from_pretrained(self.folder, subfolder=name)
 
     def scheduler_config(self) -> Mapping[str, Any]:
