@@ -57,6 +57,24 @@ FAMILIES: Mapping[str, Family] = {
         files=(_TOKENIZER, _SCHEDULER),
         elsewhere={"motion_adapter": "MotionAdapter"},
     ),
+    "cogvideox": Family(
+        module="cogvideox",
+        models={
+            "transformer": "CogVideoXTransformer3DModel",
+            "vae": "AutoencoderKLCogVideoX",
+            "text_encoder": "T5EncoderModel",
+        },
+        files=(_TOKENIZER, _SCHEDULER),
+    ),
+    "wan": Family(
+        module="wan",
+        models={
+            "transformer": "WanTransformer3DModel",
+            "vae": "AutoencoderKLWan",
+            "text_encoder": "UMT5EncoderModel",
+        },
+        files=(_TOKENIZER, _SCHEDULER, "model_index.json"),
+    ),
 }
 
 

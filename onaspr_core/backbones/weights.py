@@ -5,6 +5,7 @@ What does not belong here: which components a family has (`registry`), hubs (`hu
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,11 @@ class Weights:
             placed.compile()
         return placed
 
-    def autoencoder(self, kind: Any, name: str = "vae") -> Any:
+    def autoencoder(self, kind: Any, name: str = "vae", dtype: torch.dtype | None = None) -> Any:
         """Load the autoencoder; one that overflows in half precision is kept in float32."""
         config = _read(self.place(name) / "config.json")
         upcast = config.get("force_upcast", False) and self.dtype == torch.float16
-        loaded = self.model(kind, name, torch.float32 if upcast else None)
+        loaded = self.model(kind, name, torch.float32 if upcast else dtype)
         if self.settings.vae_slicing:
             loaded.enable_slicing()
         if self.settings.vae_tiling:
@@ -89,7 +90,17 @@ class Weights:
         return loaded
 
     def tokenizer(self, kind: Any, name: str = "tokenizer") -> Any:
-        """Load a tokenizer."""
+        """Load a tokenizer.
+
+        Raises:
+            UserError: when the package that reads its file is not installed.
+        """
+        vocabulary = self.place(name) / "spiece.model"
+        read = vocabulary.is_file() and not vocabulary.with_name("tokenizer.json").is_file()
+        if read and find_spec("sentencepiece") is None:
+            raise UserError(
+                f"{vocabulary} is read by the package sentencepiece, which is not installed; install it"
+            )
         return kind.from_pretrained(self.place(name))
 
     def scheduler_config(self) -> Mapping[str, Any]:

@@ -54,7 +54,9 @@ class NoiseLevels:
         return len(self.signal) - 1
 
 
-def levels_from_config(config: Mapping[str, Any], steps: int) -> NoiseLevels:
+def levels_from_config(
+    config: Mapping[str, Any], steps: int, alphas_cumprod: npt.NDArray[np.float64] | None = None
+) -> NoiseLevels:
     """Build the grid that a diffusers scheduler configuration describes.
 
     The levels are those that diffusers' DDIMScheduler steps through wherever its own rule for the previous
@@ -67,11 +69,13 @@ def levels_from_config(config: Mapping[str, Any], steps: int) -> NoiseLevels:
         config: The content of scheduler_config.json, of any scheduler with a beta schedule; absent keys take
             DDIMScheduler's defaults.
         steps: From 1 to the number of training timesteps.
+        alphas_cumprod: Of each training timestep; left out, those of `training_alphas_cumprod`.
 
     Raises:
         UserError: for a step count or a configuration that gives no such grid.
     """
-    alphas_cumprod = training_alphas_cumprod(config)
+    if alphas_cumprod is None:
+        alphas_cumprod = training_alphas_cumprod(config)
     timesteps = inference_timesteps(config, steps)
     final = 1.0 if config.get("set_alpha_to_one", True) else alphas_cumprod[0]
     alphas = np.concatenate([[final], alphas_cumprod[timesteps]])
@@ -86,11 +90,7 @@ def inference_timesteps(config: Mapping[str, Any], steps: int) -> npt.NDArray[np
     Raises:
         UserError: for a step count or a spacing that gives no such grid.
     """
-    trained = int(config.get("num_train_timesteps", 1000))
-    if not 1 <= steps <= trained:
-        raise UserError(
-            f"steps = {steps}: the model has {trained} training timesteps; use 1 to {trained} steps"
-        )
+    trained = training_timesteps(config, steps)
     spacing = config.get("timestep_spacing", "leading")
     timesteps: npt.NDArray[Any]
     if spacing == "leading":
@@ -110,6 +110,20 @@ def inference_timesteps(config: Mapping[str, Any], steps: int) -> npt.NDArray[np
     return timesteps.astype(np.int64)
 
 
+def training_timesteps(config: Mapping[str, Any], steps: int) -> int:
+    """Return how many timesteps the model was trained with.
+
+    Raises:
+        UserError: when that is fewer than the steps, or there is no step.
+    """
+    trained = int(config.get("num_train_timesteps", 1000))
+    if not 1 <= steps <= trained:
+        raise UserError(
+            f"steps = {steps}: the model has {trained} training timesteps; use 1 to {trained} steps"
+        )
+    return trained
+
+
 def training_alphas_cumprod(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
     """Return the scheduler's alphas_cumprod, (num_train_timesteps,), as float64.
 
@@ -124,7 +138,26 @@ def training_alphas_cumprod(config: Mapping[str, Any]) -> npt.NDArray[np.float64
     return torch.cumprod(1.0 - betas, dim=0).double().numpy()
 
 
-def _betas(config: Mapping[str, Any]) -> torch.Tensor:
+def snr_shifted_alphas_cumprod(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    """Return the alphas_cumprod of diffusers' CogVideoXDDIMScheduler, (num_train_timesteps,), as float64.
+
+    The ratio of signal to noise is divided by snr_shift_scale, and only then is the end brought to zero
+    signal. Absent keys take that scheduler's defaults.
+
+    Raises:
+        UserError: for an unknown beta schedule.
+    """
+    defaults = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    alphas = torch.cumprod(1.0 - _betas({**defaults, **config}, torch.float64), dim=0)
+    scale = float(config.get("snr_shift_scale", 3.0))
+    alphas = alphas / (scale + (1 - scale) * alphas)
+    if config.get("rescale_betas_zero_snr", False):
+        alphas = _ending_at_zero(alphas.sqrt()) ** 2
+    return alphas.double().numpy()
+
+
+def _betas(config: Mapping[str, Any], precise: torch.dtype = torch.float32) -> torch.Tensor:
+    """Betas as float32; a scaled_linear schedule, which CogVideoX has in float64, in the dtype given."""
     trained_betas = config.get("trained_betas")
     if trained_betas is not None:
         return torch.tensor(trained_betas, dtype=torch.float32)
@@ -134,7 +167,7 @@ def _betas(config: Mapping[str, Any]) -> torch.Tensor:
     if schedule == "linear":
         return torch.linspace(start, end, count, dtype=torch.float32)
     if schedule == "scaled_linear":
-        return torch.linspace(start**0.5, end**0.5, count, dtype=torch.float32) ** 2
+        return torch.linspace(start**0.5, end**0.5, count, dtype=precise) ** 2
     if schedule == "squaredcos_cap_v2":
         edges = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
         return torch.tensor(np.minimum(1 - edges[1:] / edges[:-1], 0.999), dtype=torch.float32)
@@ -144,8 +177,10 @@ def _betas(config: Mapping[str, Any]) -> torch.Tensor:
 
 def _rescaled_to_zero_terminal_snr(betas: torch.Tensor) -> torch.Tensor:
     """Shift and scale the schedule so that its last level is pure noise (algorithm 1 of arXiv 2305.08891)."""
-    signal = torch.cumprod(1.0 - betas, dim=0).sqrt()
-    first, last = signal[0].clone(), signal[-1].clone()
-    signal = (signal - last) * (first / (first - last))
-    alphas = signal**2
+    alphas = _ending_at_zero(torch.cumprod(1.0 - betas, dim=0).sqrt()) ** 2
     return 1 - torch.cat([alphas[:1], alphas[1:] / alphas[:-1]])
+
+
+def _ending_at_zero(signal: torch.Tensor) -> torch.Tensor:
+    first, last = signal[0].clone(), signal[-1].clone()
+    return (signal - last) * (first / (first - last))

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import CogVideoXDDIMScheduler, DDIMScheduler
 
 from onaspr_core.diffusion.levels import (
     NoiseLevels,
     inference_timesteps,
     levels_from_config,
+    snr_shifted_alphas_cumprod,
     training_alphas_cumprod,
 )
 from onaspr_core.errors import UserError
@@ -40,6 +41,20 @@ def test_alphas_cumprod_are_those_of_diffusers_bit_for_bit(name: str) -> None:
     assert np.array_equal(
         training_alphas_cumprod(CONFIGURATIONS[name]), scheduler.alphas_cumprod.double().numpy()
     )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rescale_betas_zero_snr": True, "snr_shift_scale": 3.0},
+        {"rescale_betas_zero_snr": True, "snr_shift_scale": 1.0},
+        {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02},
+        {},
+    ],
+)
+def test_alphas_cumprod_of_cogvideox_are_those_of_diffusers_bit_for_bit(config: dict[str, Any]) -> None:
+    scheduler: Any = CogVideoXDDIMScheduler(**config)
+    assert np.array_equal(snr_shifted_alphas_cumprod(config), scheduler.alphas_cumprod.double().numpy())
 
 
 @pytest.mark.parametrize("steps", [1, 8, 20, 50, 125])

@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from onaspr_core.diffusion.levels import NoiseLevels, levels_from_config
+from onaspr_core.diffusion.flow_levels import flow_levels_from_config
+from onaspr_core.diffusion.levels import NoiseLevels, levels_from_config, snr_shifted_alphas_cumprod
 from onaspr_core.diffusion.solvers import PREDICTION_TYPES, denoise, invert
 from onaspr_core.errors import UserError
 
@@ -20,6 +21,16 @@ STABLE_DIFFUSION: dict[str, Any] = {
     "set_alpha_to_one": False,
     "steps_offset": 1,
     "clip_sample": False,
+}
+COGVIDEOX: dict[str, Any] = {
+    "set_alpha_to_one": True,
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+    "snr_shift_scale": 3.0,
+}
+FLOWS: dict[str, dict[str, Any]] = {
+    "wan": {"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True, "flow_shift": 3.0},
+    "euler": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 5.0},
 }
 MEAN, SPREAD = 0.3, 0.7
 Predict = Callable[[Tensor, int], Tensor]
@@ -56,25 +67,53 @@ def latent(seed: int = 0) -> Tensor:
     return torch.randn(2, 4, 3, 5, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def grid(name: str, steps: int) -> NoiseLevels:
+    if name == "stable diffusion":
+        return diffusion_levels(steps)
+    if name == "cogvideox":
+        return levels_from_config(COGVIDEOX, steps, snr_shifted_alphas_cumprod(COGVIDEOX))
+    return flow_levels_from_config(FLOWS[name], steps)
+
+
+def gaussian_walk(levels: NoiseLevels, z: Tensor, path: list[int]) -> Tensor:
+    """Closed form of a walk with `gaussian_model`, for any weights a of the clean latent and b of the noise.
+
+    With z given, the clean latent is MEAN + a·s²·d/v and the noise b·d/v, where d = z − a·MEAN and
+    v = a²·s² + b². A step to (a′, b′) thus takes d to d·(a·a′·s² + b·b′)/v.
+    """
+    a, b = levels.signal[path], levels.noise[path]
+    source = (a[:-1] * SPREAD) ** 2 + b[:-1] ** 2
+    factor = float(np.prod((a[:-1] * a[1:] * SPREAD**2 + b[:-1] * b[1:]) / source))
+    return float(a[-1]) * MEAN + factor * (z - float(a[0]) * MEAN)
+
+
+ON_GRIDS = [
+    ("stable diffusion", "epsilon"),
+    ("stable diffusion", "v_prediction"),
+    ("cogvideox", "v_prediction"),
+    *((name, "flow") for name in FLOWS),
+]
+
+
+@pytest.mark.parametrize(("name", "prediction_type"), ON_GRIDS)
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_inversion_of_a_gaussian_model_has_its_closed_form(prediction_type: str, steps: int) -> None:
-    levels, clean = levels_for(prediction_type, steps), latent()
-    sigma = levels.noise / levels.signal
-    factor = np.prod(1 + np.diff(sigma) * sigma[:-1] / (SPREAD**2 + sigma[:-1] ** 2))
-    expected = levels.signal[-1] * (MEAN + factor * (clean / levels.signal[0] - MEAN))
+def test_inversion_of_a_gaussian_model_has_its_closed_form(
+    name: str, prediction_type: str, steps: int
+) -> None:
+    levels, clean = grid(name, steps), latent()
     found = invert(gaussian_model(levels, prediction_type), clean, levels, prediction_type)
+    expected = gaussian_walk(levels, clean, list(range(steps + 1)))
     assert float((found - expected).abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize(("name", "prediction_type"), ON_GRIDS)
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_denoising_of_a_gaussian_model_has_its_closed_form(prediction_type: str, steps: int) -> None:
-    levels, noisy = levels_for(prediction_type, steps), latent(1)
-    sigma = levels.noise / levels.signal
-    factor = np.prod(1 - np.diff(sigma) * sigma[1:] / (SPREAD**2 + sigma[1:] ** 2))
-    expected = levels.signal[0] * (MEAN + factor * (noisy / levels.signal[-1] - MEAN))
+def test_denoising_of_a_gaussian_model_has_its_closed_form(
+    name: str, prediction_type: str, steps: int
+) -> None:
+    levels, noisy = grid(name, steps), latent(1)
     found = denoise(gaussian_model(levels, prediction_type), noisy, levels, prediction_type)
+    expected = gaussian_walk(levels, noisy, list(range(steps, -1, -1)))
     assert float((found - expected).abs().max()) < 1e-12
 
 
