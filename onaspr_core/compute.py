@@ -94,6 +94,7 @@ def run_items(
     exists: Callable[[Sequence[str]], Collection[str]],
     open_maker: Callable[[], AbstractContextManager[Maker[Item]]],
     batch_size: int | Literal["auto"] = 1,
+    remedy: str = "use a GPU with more memory",
 ) -> Outcome:
     """Make the items that are missing and say what happened.
 
@@ -105,6 +106,7 @@ def run_items(
         exists: The subset of the given keys that is already made.
         open_maker: Entered only when something is missing, so that models load only then.
         batch_size: The most items a maker is handed at once; fewer where they do not fit into a GPU's memory.
+        remedy: What helps where not even one fits.
     """
     by_key: dict[str, Item] = {}
     for item in items:
@@ -116,7 +118,7 @@ def run_items(
     if missing:
         started = time.monotonic()
         with open_maker() as make, track(label, len(missing)) as advance:
-            for batch, failed in _batches(label, missing, by_key, make, BatchSizes(batch_size)):
+            for batch, failed in _batches(label, missing, by_key, make, BatchSizes(batch_size), remedy):
                 failures.extend(failed)
                 advance(batch)
         seconds = time.monotonic() - started
@@ -146,19 +148,24 @@ def _batches(
     by_key: Mapping[str, Item],
     make: Maker[Item],
     sizes: BatchSizes,
+    remedy: str,
 ) -> Iterator[tuple[int, list[Failure]]]:
     """Make items, and yield how many each batch had and which of them failed."""
     done = 0
     while done < len(missing):
         keys = missing[done : done + sizes.next]
         started = time.monotonic()
+        failed: list[Failure] | None = None
         try:
             failed = list(make([by_key[key] for key in keys]))
         except Exception as problem:
             if not is_out_of_memory(problem):
                 raise
-            sizes.did_not_fit(label, len(keys), problem)
+        # Here the error is gone, and with it the tensors that its traceback held.
+        if failed is None:
+            sizes.did_not_fit(label, len(keys), remedy)
             continue
-        sizes.went_well(len(keys), time.monotonic() - started)
+        if not failed:
+            sizes.went_well(len(keys), time.monotonic() - started)
         done += len(keys)
         yield len(keys), failed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
-from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
+from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
 from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.diffusion.semantics import rewritten_step_count
@@ -130,6 +130,7 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial:
         exists=lambda keys: workspace.store.existing(KIND, keys),
         open_maker=open_maker,
         batch_size=e.sampling.batch_size,
+        remedy=TOO_LARGE,
     )
     return replace(
         outcome,

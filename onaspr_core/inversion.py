@@ -17,7 +17,7 @@ import numpy as np
 
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
-from onaspr_core.backbones.registry import backbone_fingerprint, device_in_use, open_backbone
+from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
 from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.errors import UserError
@@ -95,6 +95,7 @@ def invert_clips(workspace: Workspace, e: Experiment) -> Outcome:
         exists=lambda keys: workspace.store.existing(KIND, keys),
         open_maker=open_maker,
         batch_size=e.inversion.batch_size,
+        remedy=TOO_LARGE,
     )
     described = [item.key for item in items[:DESCRIBED]]
     records = {key: workspace.store.record(KIND, key) for key in workspace.store.existing(KIND, described)}

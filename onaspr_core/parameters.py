@@ -140,12 +140,16 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
 
 def _backbone(s: Settings, e: Experiment) -> Content:
     settings = s.backbones[e.backbone]
-    adapter = settings.motion_adapter
-    return {
-        "model": _content(s, settings.path),
-        **({"motion_adapter": _content(s, adapter)} if adapter else {}),
-        **settings.model_dump(exclude={"path", "motion_adapter", *WITHOUT_EFFECT}),
-    }
+    told = settings.model_dump(exclude={"path", "motion_adapter", "revision", *WITHOUT_EFFECT})
+    content = {"model": _content(s, settings.path), **told}
+    # What is as it always was is left out, so that no version moves for a setting that nobody uses.
+    if not settings.vae_tiling:
+        del content["vae_tiling"]
+    if settings.motion_adapter is not None:
+        content["motion_adapter"] = _content(s, settings.motion_adapter)
+    if settings.revision != "main" and content["model"] == settings.path:
+        content["revision"] = settings.revision
+    return content
 
 
 def _evaluation(s: Settings, e: Experiment) -> Content:

@@ -50,10 +50,12 @@ class BackboneSettings(Section):
     """A diffusion model: which family, from where, at what shape.
 
     `path` is a folder, or a hub id at `revision`: a branch, a tag, or best a commit, which never moves.
+    What a branch named first stays; delete the folder that it was put in to have it anew.
     `motion_adapter` is the folder of the motion modules that family animatediff puts into the model.
-    `device` and what follows it change no result but for rounding: `offload` "model" keeps in GPU memory
-    only the component that computes, `vae_slicing` and `vae_tiling` let the autoencoder work part by part,
-    `channels_last` and `compile` are PyTorch's.
+    `vae_tiling` lets the autoencoder work tile by tile, which large frames show. `device` and what follows
+    change no result but for rounding: `offload` "model" keeps in GPU memory only the component that
+    computes, `vae_slicing` sends one video at a time through the autoencoder, `channels_last` and `compile`
+    are PyTorch's.
     """
 
     family: Family
@@ -65,10 +67,10 @@ class BackboneSettings(Section):
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 256
     fps: Positive = 8.0
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    vae_tiling: bool = False
     device: str = "auto"
     offload: Literal["none", "model"] = "none"
     vae_slicing: bool = False
-    vae_tiling: bool = False
     channels_last: bool = False
     compile: bool = False
 
@@ -87,7 +89,7 @@ class BackboneSettings(Section):
         return self
 
 
-WITHOUT_EFFECT = frozenset({"device", "offload", "vae_slicing", "vae_tiling", "channels_last", "compile"})
+WITHOUT_EFFECT = frozenset({"device", "offload", "vae_slicing", "channels_last", "compile"})
 """Settings of a backbone that say where and how it computes, and count for nothing."""
 
 

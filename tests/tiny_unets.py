@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from diffusers import (
     AutoencoderKL,
@@ -94,7 +94,7 @@ def save_tiny_motion_adapter(folder: Path, longest: int = 6) -> Path:
         motion_norm_num_groups=4,
         motion_max_seq_length=longest,
     )
-    made: Any = _randomise(adapter, 6)
+    made: Any = _randomise(cast(torch.nn.Module, adapter), 6)
     made.save_pretrained(folder)
     return folder
 

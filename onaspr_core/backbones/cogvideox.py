@@ -82,8 +82,11 @@ class CogVideoXBackbone(DiffusionBackbone):
         return output.transpose(1, 2)
 
     def grid(self, steps: int) -> NoiseLevels:
-        """Return the grid that CogVideoXDDIMScheduler steps through."""
-        alphas = snr_shifted_alphas_cumprod(self.scheduler_config)
+        """Return the grid that CogVideoX's DDIM scheduler steps through, or that of a plain one."""
+        config = self.scheduler_config
+        if "snr_shift_scale" not in config and not str(config.get("_class_name")).startswith("CogVideoX"):
+            return levels_from_config(config, steps)
+        alphas = snr_shifted_alphas_cumprod(config)
         return levels_from_config(self.scheduler_config, steps, alphas)
 
     def _rotary_embedding(self) -> tuple[Tensor, Tensor] | None:

@@ -1,13 +1,19 @@
-"""A model of a hub as a local folder: what is needed of it is downloaded once, at a revision that stays.
+"""A model of a hub as a local folder that holds what is needed of it, and nothing else.
 
-What does not belong here: what is in it (`registry`), and loading it (`weights`). Imports no torch.
+It is downloaded once, into the hub's own cache; the folder links into it, so that its files stay the same
+whatever else comes into the cache. What does not belong here: what is in it (`registry`), and loading it
+(`weights`). Imports no torch.
 """
 
-from collections.abc import Collection, Iterable
-from pathlib import Path
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
-import httpx2 as httpx
-from huggingface_hub import HfApi, snapshot_download
+import httpx2
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -17,91 +23,116 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from onaspr_core.backbones.model_files import is_half
 from onaspr_core.errors import PassingError, UserError
 from onaspr_core.progress import logger
 from onaspr_core.settings import BackboneSettings
 
-SUFFIX = ".safetensors"
+WEIGHTS = ".safetensors"
+PICKLES = (".bin", ".ckpt", ".pt")
+BESIDE = (".json", ".txt", ".model")
+"""What else of a component's folder is needed: configurations, vocabularies."""
 
 
-def snapshot(settings: BackboneSettings, models: Collection[str], files: Iterable[str]) -> Path:
-    """Return the folder of a hub's model, downloaded where it is not there yet.
+def snapshot(
+    repository: str,
+    settings: BackboneSettings,
+    folders: Collection[str],
+    models: Collection[str],
+    check: Callable[[Path], None],
+) -> Path:
+    """Return the folder of a hub's model, downloaded the first time it is asked for.
+
+    What a branch names then stays, until a person deletes the folder; a commit says the same for ever.
 
     Args:
-        settings: Its `path` is the hub id, `revision` which state of it.
-        models: Folders of components with weights.
-        files: What else is needed.
+        repository: The hub id.
+        settings: `revision` is which state of it, `dtype` which precision of its weights.
+        folders: Those of all components that are needed.
+        models: Those with weights.
+        check: Looks at the configurations, before weights are downloaded.
 
     Raises:
-        UserError: when the hub does not have the model, does not give it, or has pickles only;
-            `PassingError` when it cannot be reached.
+        UserError: what `check` raises, and when the hub does not have the model, does not give it, or has
+            pickles only; `PassingError` when it cannot be reached.
     """
-    needed = [*files, *(f"{model}/config.json" for model in models)]
-    there = _local(settings, models, needed)
-    if there is not None:
-        return there
+    half = settings.dtype == "float16"
+    name = f"{repository.replace('/', '--')}/{settings.revision.replace('/', '--')}"
+    folder = Path(constants.HF_HOME, "onaspr", name, "half" if half else "full")
+    if folder.is_dir() and all(path.exists() for path in folder.rglob("*")):
+        return folder
+    where = f"model {repository!r}"
     try:
-        names = HfApi().list_repo_files(settings.path, revision=settings.revision)
-        chosen = _weights(settings, models, names)
-        aside = [f"{Path(name).parent}/*.json" for name in needed]
-        patterns = [*chosen, *needed, *aside, *(f"{Path(name).parent}/*.txt" for name in needed)]
-        patterns += [f"{Path(name).parent}/*.model" for name in needed]
-        logger.info("downloading %s, revision %s", settings.path, settings.revision)
-        return Path(
-            snapshot_download(settings.path, revision=settings.revision, allow_patterns=sorted(set(patterns)))
+        found = HfApi().model_info(repository, revision=settings.revision)
+        commit, listed = str(found.sha), [one.rfilename for one in found.siblings or ()]
+        aside = [one for one in listed if _folder(one) in folders and one.endswith(BESIDE)]
+        check(_fetched(repository, commit, aside))
+        chosen = [one for model in models for one in _weights(where, model, listed, half)]
+        logger.info("downloading %s, revision %s", repository, settings.revision)
+        cached = _fetched(repository, commit, [*aside, *chosen])
+    # Of what the hub refuses, all but an invalid name is an OSError too.
+    except (OSError, HFValidationError, httpx2.HTTPError) as problem:
+        raise _told(where, settings.revision, problem) from problem
+    _link(folder, cached, [*aside, *chosen])
+    return folder
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
+
+
+def _fetched(repository: str, commit: str, names: Sequence[str]) -> Path:
+    return Path(snapshot_download(repository, revision=commit, allow_patterns=list(names)))
+
+
+def _weights(where: str, model: str, listed: Sequence[str], half: bool) -> list[str]:
+    """Which weight files to download of a component: one set, in half precision where that is used.
+
+    Raises:
+        UserError: when it has none but pickles, or none at all.
+    """
+    own = [name for name in listed if _folder(name) == model]
+    weights = [name for name in own if name.endswith(WEIGHTS) and "non_ema" not in name]
+    halves = [name for name in weights if is_half(name)]
+    full = [name for name in weights if name not in halves]
+    if not weights:
+        pickles = [name for name in own if name.endswith(PICKLES)]
+        told = f"holds only pickles ({pickles[0]}), which are not read" if pickles else "has no weights"
+        raise UserError(
+            f"{where}: {model} {told}; convert the model with diffusers' save_pretrained on a machine that "
+            "you trust it on, and name that folder"
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as problem:
-        raise _told(settings, problem) from problem
+    return (halves or full) if half else (full or halves)
 
 
-def _local(settings: BackboneSettings, models: Collection[str], needed: Iterable[str]) -> Path | None:
-    """The folder of an earlier download, if it is complete."""
-    try:
-        folder = Path(snapshot_download(settings.path, revision=settings.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
-        return None
-    complete = all((folder / name).is_file() for name in needed)
-    return folder if complete and all(any((folder / m).glob(f"*{SUFFIX}")) for m in models) else None
+def _link(folder: Path, cached: Path, names: Sequence[str]) -> None:
+    """Make the folder of links, whole or not at all."""
+    partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
+    for name in names:
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
+        (partial / name).symlink_to((cached / name).resolve())
+    shutil.rmtree(folder, ignore_errors=True)
+    # Another process may have been first; its links are these.
+    with suppress(OSError):
+        os.replace(partial, folder)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
-def _weights(settings: BackboneSettings, models: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Which weight files to download: one set for each component, in half precision where that is used.
-
-    Raises:
-        UserError: when a component has none but pickles, or none at all.
-    """
-    chosen = []
-    listed = list(names)
-    for model in models:
-        own = [name for name in listed if Path(name).parent.as_posix() == model]
-        weights = [name for name in own if name.endswith(SUFFIX) and "non_ema" not in name]
-        half = [name for name in weights if ".fp16." in name]
-        full = [name for name in weights if name not in half]
-        if not weights:
-            pickles = [name for name in own if name.endswith((".bin", ".ckpt", ".pt"))]
-            told = f"holds only pickles ({pickles[0]}), which are not read" if pickles else "is not there"
-            raise UserError(
-                f"backbone {settings.path!r}: {model} {told}; convert the model with diffusers' "
-                "save_pretrained on a machine that you trust it on, and name that folder"
-            )
-        chosen += (half or full) if settings.dtype == "float16" else (full or half)
-    return chosen
-
-
-def _told(settings: BackboneSettings, problem: Exception) -> UserError:
-    where = f"backbone {settings.path!r}"
+def _told(where: str, revision: str, problem: Exception) -> UserError:
     if isinstance(problem, GatedRepoError):
         return UserError(
             f"{where}: its owner asks for consent to a licence; give it on the model's page, and set HF_TOKEN"
         )
     if isinstance(problem, RevisionNotFoundError):
-        return UserError(f"{where}: the hub has no revision {settings.revision!r} of it; correct `revision`")
+        return UserError(f"{where}: the hub has no revision {revision!r} of it; correct `revision`")
     if isinstance(problem, RepositoryNotFoundError | HFValidationError):
         return UserError(
-            f"{where}: the hub has no such model, or shows it to its members only; correct `path`, or set "
+            f"{where}: the hub has no such model, or shows it to its members only; correct the id, or set "
             "HF_TOKEN"
         )
+    away = isinstance(problem, HfHubHTTPError | LocalEntryNotFoundError | httpx2.HTTPError)
+    told = "the hub cannot be reached" if away else "it cannot be downloaded"
     return PassingError(
-        f"{where}: the hub cannot be reached, and the model is not on this machine: {problem}; try again, or "
-        "download it elsewhere and name its folder"
+        f"{where}: {told}, and the model is not on this machine: {problem}; try again, or download it "
+        "elsewhere and name its folder"
     )

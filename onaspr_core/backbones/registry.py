@@ -1,88 +1,34 @@
-"""From the settings of a backbone to its fingerprint, which costs no weights, and to the loaded model.
+"""From the settings of a backbone to its fingerprint, which costs no loading, and to the loaded model.
 
-Knows where the files of a family must lie, not what is in them. Imports no torch.
+Imports no torch before a model is loaded.
 """
 
-import json
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from onaspr_core.artifacts import content_key
+from onaspr_core.backbones.families import FAMILIES
+from onaspr_core.backbones.model_files import ModelFiles, locate
+from onaspr_core.batches import is_out_of_memory
 from onaspr_core.errors import UserError
-from onaspr_core.paths import folder_fingerprint, resolve
 from onaspr_core.settings import BackboneSettings
 
 if TYPE_CHECKING:
     from onaspr_core.backbones.protocol import Backbone
     from onaspr_core.workspace import Workspace
 
-
-class Family(NamedTuple):
-    """What a family's folder holds, and who loads it.
-
-    `module` is a file of this room with a function `load(weights) -> Backbone`. `models` tells of each
-    component with weights which class it must be, by the name that its config.json gives it. `elsewhere`
-    tells the same of components that lie outside of the folder: each is the name of a setting, a folder.
-    """
-
-    module: str
-    models: Mapping[str, str]
-    files: tuple[str, ...]
-    elsewhere: Mapping[str, str] = MappingProxyType({})
-
-
-_SCHEDULER = "scheduler/scheduler_config.json"
-_TOKENIZER = "tokenizer/tokenizer_config.json"
-
-_IMAGES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
-
-FAMILIES: Mapping[str, Family] = {
-    "modelscope": Family(
-        module="unet3d",
-        models={"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"},
-        files=(_TOKENIZER, _SCHEDULER),
-    ),
-    "stable-diffusion-1.5": Family(module="stable_diffusion", models=_IMAGES, files=(_TOKENIZER, _SCHEDULER)),
-    "sdxl": Family(
-        module="sdxl",
-        models={**_IMAGES, "text_encoder_2": "CLIPTextModelWithProjection"},
-        files=(_TOKENIZER, "tokenizer_2/tokenizer_config.json", _SCHEDULER, "model_index.json"),
-    ),
-    "animatediff": Family(
-        module="animatediff",
-        models=_IMAGES,
-        files=(_TOKENIZER, _SCHEDULER),
-        elsewhere={"motion_adapter": "MotionAdapter"},
-    ),
-    "cogvideox": Family(
-        module="cogvideox",
-        models={
-            "transformer": "CogVideoXTransformer3DModel",
-            "vae": "AutoencoderKLCogVideoX",
-            "text_encoder": "T5EncoderModel",
-        },
-        files=(_TOKENIZER, _SCHEDULER),
-    ),
-    "wan": Family(
-        module="wan",
-        models={
-            "transformer": "WanTransformer3DModel",
-            "vae": "AutoencoderKLWan",
-            "text_encoder": "UMT5EncoderModel",
-        },
-        files=(_TOKENIZER, _SCHEDULER, "model_index.json"),
-    ),
-}
+TOO_LARGE = (
+    'set dtype = "float16", offload = "model", vae_slicing or vae_tiling for the backbone, or a smaller video'
+)
+"""What helps where a backbone does not fit into a GPU's memory."""
 
 
 def backbone_fingerprint(settings: BackboneSettings, base: Path) -> str:
     """Return the hash of everything that determines what a backbone computes, without loading it.
 
     A model counts by the content of its files. A hub's is downloaded for it, once. Where it computes does not
-    count, nor how its memory is saved.
+    count.
 
     Args:
         settings: The backbone's table in the settings.
@@ -92,7 +38,7 @@ def backbone_fingerprint(settings: BackboneSettings, base: Path) -> str:
         UserError: for a folder or weight file that is missing, and a hub that cannot be reached or does not
             have the model.
     """
-    return _fingerprint(settings, _folder(settings, base), _elsewhere(settings, base))
+    return _fingerprint(settings, locate(settings, base))
 
 
 def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
@@ -104,32 +50,21 @@ def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
 
     Raises:
         UserError: as `backbone_fingerprint`; also for weights that do not fit the family, a device that is
-            not there, or a video shape that the model cannot make.
+            not there or too small, or a video shape that the model cannot make.
     """
     from onaspr_core.backbones.weights import Weights
 
-    folder, elsewhere = _folder(settings, base), _elsewhere(settings, base)
-    weights = Weights(folder, settings, _fingerprint(settings, folder, elsewhere), elsewhere)
+    files = locate(settings, base)
+    weights = Weights(files, settings, _fingerprint(settings, files))
     module = import_module(f"onaspr_core.backbones.{FAMILIES[settings.family].module}")
     try:
         backbone: Backbone = module.load(weights)
     except (OSError, ValueError, RuntimeError, KeyError) as problem:
-        raise UserError(
-            f"backbone {settings.path!r} cannot be loaded from {folder}: {problem}. Give a folder that "
-            "diffusers saved, or a hub id"
-        ) from problem
+        told = f"backbone {settings.path!r} cannot be loaded from {files.folder}: {problem}"
+        if is_out_of_memory(problem):
+            raise UserError(f"{told}; {TOO_LARGE}") from problem
+        raise UserError(f"{told}. Give a folder that diffusers saved, or a hub id") from problem
     return backbone
-
-
-def _fingerprint(settings: BackboneSettings, folder: Path, elsewhere: Mapping[str, Path]) -> str:
-    return content_key(
-        "backbone",
-        family=settings.family,
-        model=folder_fingerprint(folder),
-        dtype=settings.dtype,
-        video=(settings.frames, settings.height, settings.width),
-        **{name: folder_fingerprint(place) for name, place in elsewhere.items()},
-    )
 
 
 def open_backbone(workspace: "Workspace", name: str) -> "Backbone":
@@ -151,100 +86,18 @@ def device_in_use(workspace: "Workspace", name: str) -> str:
     return workspace.settings.backbones[name].device
 
 
+def _fingerprint(settings: BackboneSettings, files: ModelFiles) -> str:
+    return content_key(
+        "backbone",
+        family=settings.family,
+        dtype=settings.dtype,
+        video=(settings.frames, settings.height, settings.width),
+        **files.fingerprints(),
+        # Only where they are not as they always were: another key would make every item anew.
+        **({"vae_tiling": True} if settings.vae_tiling else {}),
+    )
+
+
 def _cache_name(workspace: "Workspace", name: str) -> str:
     settings = workspace.settings.backbones[name]
     return f"backbone {name} ({settings.path}, {settings.dtype})"
-
-
-def _folder(settings: BackboneSettings, base: Path) -> Path:
-    """Return the model's folder, complete as far as can be seen; a hub's is downloaded where it is lacking.
-
-    Raises:
-        UserError: when there is none, or when something in it is missing or of another family.
-    """
-    family = FAMILIES[settings.family]
-    folder = Path(resolve(settings.path, base))
-    if folder.is_dir():
-        _check(folder, settings, family)
-        return folder
-    if not _may_be_hub_id(settings.path):
-        raise UserError(
-            f"backbone {settings.path!r}: there is no folder {folder}; put the model's files there"
-        )
-    from onaspr_core.backbones.hub import snapshot
-
-    folder = snapshot(settings, family.models, family.files)
-    _check(folder, settings, family)
-    return folder
-
-
-def _elsewhere(settings: BackboneSettings, base: Path) -> dict[str, Path]:
-    """Return the folders of the components that lie outside of the model's folder, each complete.
-
-    Raises:
-        UserError: when one is missing, or holds something else.
-    """
-    family = FAMILIES[settings.family]
-    folders = {name: Path(resolve(str(getattr(settings, name)), base)) for name in family.elsewhere}
-    for name, folder in folders.items():
-        told = f"backbone {settings.path!r}: {name} {getattr(settings, name)!r}"
-        if not folder.is_dir():
-            raise UserError(
-                f"{told}: there is no folder {folder}; put its files there (hub ids are not read here)"
-            )
-        _check_file(folder / "config.json", told)
-        _check_model(folder, told, settings.family, name, family.elsewhere[name])
-    return folders
-
-
-def _check(folder: Path, settings: BackboneSettings, family: Family) -> None:
-    told = f"backbone {settings.path!r}"
-    for name in (*(f"{model}/config.json" for model in family.models), *family.files):
-        _check_file(folder / name, told)
-    for model, expected in family.models.items():
-        _check_model(folder / model, told, settings.family, model, expected)
-
-
-def _check_file(file: Path, told: str) -> None:
-    if not file.is_file():
-        raise UserError(f"{told}: {file} is missing; download the model again")
-
-
-def _check_model(folder: Path, told: str, family: str, model: str, expected: str) -> None:
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(
-            f"{told}: no weights (*.safetensors) in {folder}; download them again, or convert .bin files "
-            "with diffusers (pickles are not read)"
-        )
-    found = _class_of(folder / "config.json")
-    if found not in (None, expected):
-        raise UserError(
-            f"{told}: {model} is a {found}, and family {family} needs a {expected}; "
-            f"{_other_families(model, found)}"
-        )
-
-
-def _class_of(config: Path) -> str | None:
-    """The class that a component was saved as; None where its configuration does not say."""
-    try:
-        told = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise UserError(f"{config} is no JSON: {problem}; download the model again") from problem
-    architectures = told.get("architectures") or [None]
-    found = told.get("_class_name") or architectures[0]
-    return None if found is None else str(found)
-
-
-def _other_families(model: str, found: str | None) -> str:
-    names = [name for name, family in FAMILIES.items() if family.models.get(model) == found]
-    return f"families with one: {', '.join(names)}" if names else "no family has one"
-
-
-def _may_be_hub_id(path: str) -> bool:
-    owner, slash, name = path.partition("/")
-    return (
-        bool(owner and slash and name)
-        and "/" not in name
-        and ":" not in path
-        and not owner.startswith((".", "~"))
-    )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from onaspr_core.backbones.base import Texts
@@ -28,6 +29,10 @@ class SDXLBackbone(StableDiffusionBackbone):
         # Original size, corner of the crop, and target size: an image that is neither scaled nor cropped.
         size = [height, width, 0, 0, height, width]
         self._size = torch.tensor([size], dtype=weights.dtype, device=weights.device)
+
+    def load_autoencoder(self, weights: Weights) -> Any:
+        """Load the autoencoder, which overflows in float16 unless it is one that was mended."""
+        return weights.autoencoder(AutoencoderKL, upcast=True)
 
     def encode_text(self, text: str) -> Texts:
         """Return both encoders' last but one hidden states side by side, and the pooled text of the second.

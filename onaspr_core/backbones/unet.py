@@ -51,7 +51,7 @@ class UNetBackbone(DiffusionBackbone):
         ]
         self._unet = self.load_unet(weights)
         self._refuse_other_inputs(weights)
-        self._frames = FrameAutoencoder(weights.autoencoder(AutoencoderKL), weights.device)
+        self._frames = FrameAutoencoder(self.load_autoencoder(weights), weights.device)
         shape = fit(weights.video_shape, self._frames.factor)
         config = self.noise_schedule(weights)
         super().__init__(weights, (int(self._unet.config.in_channels), *shape), config)
@@ -60,6 +60,10 @@ class UNetBackbone(DiffusionBackbone):
     @abstractmethod
     def load_unet(self, weights: Weights) -> Any:
         """Load the denoiser."""
+
+    def load_autoencoder(self, weights: Weights) -> Any:
+        """Load the autoencoder."""
+        return weights.autoencoder(AutoencoderKL)
 
     def noise_schedule(self, weights: Weights) -> Mapping[str, Any]:
         """Return the scheduler's configuration that the model was trained with."""

@@ -7,13 +7,17 @@ import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from onaspr_core.backbones.model_files import ModelFiles, is_half
 from onaspr_core.errors import UserError
 from onaspr_core.settings import BackboneSettings
+
+if TYPE_CHECKING:
+    from onaspr_core.backbones.offload import Turns
 
 
 class Weights:
@@ -23,30 +27,27 @@ class Weights:
     after.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: BackboneSettings,
-        fingerprint: str,
-        elsewhere: Mapping[str, Path] | None = None,
-    ) -> None:
-        """Open a folder that has all files of its family but those of the components that lie elsewhere.
+    def __init__(self, files: ModelFiles, settings: BackboneSettings, fingerprint: str) -> None:
+        """Take the files of a model, all there and of its family.
 
         Raises:
             UserError: when the device is not there.
         """
-        self.folder = folder
-        self.elsewhere = elsewhere or {}
+        self.files = files
         self.settings = settings
         self.fingerprint = fingerprint
         self.device = _device(settings.device)
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
         self.video_shape = (settings.frames, settings.height, settings.width)
-        self._hooks: list[Any] = []
+        self._turns: Turns | None = None
+        if settings.offload == "model" and self.device.type != "cpu":
+            from onaspr_core.backbones.offload import Turns
+
+            self._turns = Turns(self.device)
 
     def place(self, name: str) -> Path:
         """Return the folder of a component."""
-        return self.elsewhere.get(name, self.folder / name)
+        return self.files.elsewhere.get(name, self.files.folder / name)
 
     def model(self, kind: Any, name: str, dtype: torch.dtype | None = None) -> Any:
         """Load a component, ready to be called; the arguments are those of `loaded`."""
@@ -73,16 +74,29 @@ class Weights:
         """Bring a denoiser to the device, laid out and compiled as the settings say."""
         placed = self.placed(denoiser)
         if self.settings.channels_last:
-            placed.to(memory_format=torch.channels_last)
+            _lay_out(placed)
         if self.settings.compile:
             placed.compile()
         return placed
 
-    def autoencoder(self, kind: Any, name: str = "vae", dtype: torch.dtype | None = None) -> Any:
-        """Load the autoencoder; one that overflows in half precision is kept in float32."""
-        config = _read(self.place(name) / "config.json")
-        upcast = config.get("force_upcast", False) and self.dtype == torch.float16
-        loaded = self.model(kind, name, torch.float32 if upcast else dtype)
+    def autoencoder(
+        self, kind: Any, name: str = "vae", dtype: torch.dtype | None = None, upcast: bool = False
+    ) -> Any:
+        """Load the autoencoder.
+
+        Args:
+            kind: Its class in diffusers.
+            name: What it is called in `place`.
+            dtype: Another one than the settings'.
+            upcast: Keeps one that overflows in half precision, by its own word, in float32.
+        """
+        if (
+            upcast
+            and self.dtype == torch.float16
+            and _read(self.place(name) / "config.json").get("force_upcast")
+        ):
+            dtype = torch.float32
+        loaded = self.model(kind, name, dtype)
         if self.settings.vae_slicing:
             loaded.enable_slicing()
         if self.settings.vae_tiling:
@@ -99,30 +113,22 @@ class Weights:
         read = vocabulary.is_file() and not vocabulary.with_name("tokenizer.json").is_file()
         if read and find_spec("sentencepiece") is None:
             raise UserError(
-                f"{vocabulary} is read by the package sentencepiece, which is not installed; install it"
+                f"{vocabulary} is read by the package sentencepiece, which is not installed; run "
+                "`pip install -e '.[t5]'`"
             )
         return kind.from_pretrained(self.place(name))
 
     def scheduler_config(self) -> Mapping[str, Any]:
         """Return the content of scheduler_config.json."""
-        return _read(self.folder / "scheduler" / "scheduler_config.json")
+        return _read(self.files.folder / "scheduler" / "scheduler_config.json")
 
     def pipeline_config(self) -> Mapping[str, Any]:
         """Return the content of model_index.json."""
-        return _read(self.folder / "model_index.json")
+        return _read(self.files.folder / "model_index.json")
 
     def placed(self, module: Any) -> Any:
         """Bring a module to the device, now or whenever it is used."""
-        if self.settings.offload != "model" or self.device.type == "cpu":
-            return module.to(self.device)
-        from accelerate import cpu_offload_with_hook
-
-        previous = self._hooks[-1] if self._hooks else None
-        module, hook = cpu_offload_with_hook(module, self.device, previous)
-        self._hooks.append(hook)
-        # The first comes again after the last.
-        self._hooks[0].hook.prev_module_hook = hook if len(self._hooks) > 1 else None
-        return module
+        return module.to(self.device) if self._turns is None else self._turns.add(module)
 
 
 def fit(video_shape: tuple[int, int, int], factor: int, per_latent: int = 1) -> tuple[int, int, int]:
@@ -169,4 +175,12 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _variant(folder: Path) -> str | None:
     """Return "fp16" where a component holds nothing but half-precision files."""
     files = [file.name for file in folder.glob("*.safetensors")]
-    return "fp16" if files and all(".fp16." in file for file in files) else None
+    return "fp16" if files and all(map(is_half, files)) else None
+
+
+def _lay_out(module: nn.Module) -> None:
+    """Put the channels of all convolutions last; `Module.to` does not take those in space and time."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in module.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

@@ -1,10 +1,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import pytest
 import torch
 
-from onaspr_core.batches import BatchSizes
+from onaspr_core.batches import BatchSizes, is_out_of_memory
 from onaspr_core.compute import Failure, Maker, Outcome, row_outcome, run_items
 from onaspr_core.errors import UserError
 
@@ -32,7 +33,7 @@ class Kitchen:
 
         yield make
 
-    def run(self, items: Sequence[str], batch_size: int = 2) -> Outcome:
+    def run(self, items: Sequence[str], batch_size: int | Literal["auto"] = 2) -> Outcome:
         return run_items(
             "dishes",
             items,
@@ -162,8 +163,21 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_item_is_lost(caplog: pytest.
 
 
 def test_an_item_that_does_not_fit_alone_ends_the_run_with_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"single item; set dtype = .float16"):
+    with pytest.raises(UserError, match="dishes: .* too small for a single item; use a GPU with more memory"):
         SmallGpu(room=0).run(["a", "b"], batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("problem", "of_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("CUDA out of memory"), False),
+    ],
+)
+def test_full_memory_is_told_from_other_errors(problem: Exception, of_memory: bool) -> None:
+    assert is_out_of_memory(problem) == of_memory
 
 
 def test_another_error_is_no_matter_of_memory() -> None:
@@ -182,24 +196,30 @@ def test_another_error_is_no_matter_of_memory() -> None:
 def test_auto_doubles_the_batch_while_that_pays_and_then_stays() -> None:
     sizes = BatchSizes("auto")
     seen = []
-    for seconds in (1.0, 1.2, 1.5, 3.0, 1.5, 1.5):
+    for seconds in (9.0, 1.0, 1.2, 1.5, 3.0, 1.5, 1.5):
         seen.append(sizes.next)
         sizes.went_well(sizes.next, seconds)
-    assert seen == [1, 2, 4, 8, 4, 4]
+    assert seen == [1, 1, 2, 4, 8, 4, 4]
 
 
 def test_auto_stays_below_what_did_not_fit() -> None:
     sizes = BatchSizes("auto")
-    for _ in range(3):
+    for _ in range(4):
         sizes.went_well(sizes.next, 1.0)
-    sizes.did_not_fit("videos", sizes.next, MemoryError())
+    sizes.did_not_fit("videos", sizes.next, "")
     assert sizes.next == 4
     sizes.went_well(4, 0.1)
     assert sizes.next == 4
 
 
-def test_the_last_batch_may_be_smaller_and_says_nothing() -> None:
+def test_a_batch_that_is_not_full_says_nothing() -> None:
     sizes = BatchSizes("auto")
-    sizes.went_well(1, 1.0)
-    sizes.went_well(1, 9.0)
+    for items, seconds in ((1, 1.0), (1, 1.0), (1, 9.0)):
+        sizes.went_well(items, seconds)
     assert sizes.next == 2
+
+
+def test_a_batch_with_failures_says_nothing() -> None:
+    kitchen = Kitchen(bad=frozenset("ab"))
+    kitchen.run([*"abcdefgh"], batch_size="auto")
+    assert {len(batch) for batch in kitchen.batches[:4]} == {1}

@@ -179,4 +179,4 @@ def encoded_frames(vae: Any, clips: Tensor) -> Tensor:
     """The mode of an image autoencoder's posterior, frame by frame: (B, 3, F, H, W) to (B, C, F, h, w)."""
     with torch.no_grad():
         frames = [vae.encode(clips[:, :, frame]).latent_dist.mean for frame in range(clips.shape[2])]
-    return torch.stack(frames, 2) * vae.config.scaling_factor
+    return torch.stack(frames, 2) * float(vae.config.scaling_factor)
