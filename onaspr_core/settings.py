@@ -18,7 +18,7 @@ from onaspr_core.pool.settings import ClipSettings as ClipSettings
 from onaspr_core.pool.settings import PoolSettings as PoolSettings
 from onaspr_core.setting_types import NAME_RULE, Count, Fraction, Name, Positive, Section, finite, not_nan
 
-Family = Literal["modelscope"]
+Family = Literal["modelscope", "scvideo"]
 OF_IMAGES: frozenset[str] = frozenset()
 """Families that make images."""
 

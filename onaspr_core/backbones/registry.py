@@ -23,12 +23,18 @@ class Family(NamedTuple):
     """What a family's folder holds, and who loads it.
 
     `module` is a file of this room with a function `load(weights) -> Backbone`. `models` tells of each
-    component with weights which class it must be, by the name that its config.json gives it.
+    component with weights which class it must be, or which of several, by the name that its config.json
+    gives it.
     """
 
     module: str
-    models: Mapping[str, str]
+    models: Mapping[str, str | tuple[str, ...]]
     files: tuple[str, ...]
+
+    def classes(self, model: str) -> tuple[str, ...]:
+        """Return the classes that a component may be of; none where the family has no such component."""
+        told = self.models.get(model, ())
+        return (told,) if isinstance(told, str) else told
 
 
 _SCHEDULER = "scheduler/scheduler_config.json"
@@ -38,6 +44,15 @@ FAMILIES: Mapping[str, Family] = {
     "modelscope": Family(
         module="unet3d",
         models={"unet": "UNet3DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"},
+        files=(_TOKENIZER, _SCHEDULER),
+    ),
+    "scvideo": Family(
+        module="scvideo",
+        models={
+            "unet": ("UNet2DConditionModel", "SCVideoUNet"),
+            "vae": "AutoencoderKL",
+            "text_encoder": "CLIPTextModel",
+        },
         files=(_TOKENIZER, _SCHEDULER),
     ),
 }
@@ -148,17 +163,17 @@ def _check(folder: Path, settings: BackboneSettings, family: Family) -> None:
             raise UserError(
                 f"backbone {settings.path!r}: {folder / name} is missing; download the model again"
             )
-    for model, expected in family.models.items():
+    for model in family.models:
         if not any((folder / model).glob("*.safetensors")):
             raise UserError(
                 f"backbone {settings.path!r}: no weights (*.safetensors) in {folder / model}; download them "
                 "again, or convert .bin files with diffusers (pickles are not read)"
             )
-        found = _class_of(folder / model / "config.json")
-        if found not in (None, expected):
+        found, allowed = _class_of(folder / model / "config.json"), family.classes(model)
+        if found not in (None, *allowed):
             raise UserError(
                 f"backbone {settings.path!r}: {model} is a {found}, and family {settings.family} needs a "
-                f"{expected}; {_other_families(model, found)}"
+                f"{' or '.join(allowed)}; {_other_families(model, found)}"
             )
 
 
@@ -174,7 +189,7 @@ def _class_of(config: Path) -> str | None:
 
 
 def _other_families(model: str, found: str | None) -> str:
-    names = [name for name, family in FAMILIES.items() if family.models.get(model) == found]
+    names = [name for name, family in FAMILIES.items() if found in family.classes(model)]
     return f"families with one: {', '.join(names)}" if names else "no family has one"
 
 

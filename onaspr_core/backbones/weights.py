@@ -44,6 +44,10 @@ class Weights:
             name: Its folder.
             dtype: Another one than the settings'.
         """
+        return self.placed(self.loaded(kind, name, dtype))
+
+    def loaded(self, kind: Any, name: str, dtype: torch.dtype | None = None) -> Any:
+        """Load a component as `model` does, into main memory: what is changed of it is changed there."""
         loaded = kind.from_pretrained(
             self.folder,
             subfolder=name,
@@ -51,7 +55,7 @@ class Weights:
             use_safetensors=True,
             variant=_variant(self.folder / name),
         )
-        return self.placed(loaded.eval())
+        return loaded.eval()
 
     def denoiser(self, kind: Any, name: str = "unet") -> Any:
         """Load the denoiser, laid out and compiled as the settings say."""
@@ -60,7 +64,10 @@ class Weights:
     def prepared(self, denoiser: nn.Module) -> Any:
         """Lay out and compile a denoiser as the settings say."""
         if self.settings.channels_last:
-            denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            # Temporal convolutions have five axes, and `Module.to` refuses the format for them.
+            for parameter in denoiser.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         if self.settings.compile:
             denoiser.compile()
         return denoiser
