@@ -68,4 +68,5 @@ def _unet(weights: Weights) -> SCVideoUNet:
     if config.get("_class_name") == SCVideoUNet.__name__:
         saved: SCVideoUNet = weights.loaded(SCVideoUNet, "unet")
         return saved
-    return SCVideoUNet.from_unet2d(weights.loaded(UNet2DConditionModel, "unet")).eval()
+    inflated: SCVideoUNet = SCVideoUNet.from_unet2d(weights.loaded(UNet2DConditionModel, "unet")).eval()
+    return inflated

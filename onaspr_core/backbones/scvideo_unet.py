@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from diffusers import ConfigMixin, ModelMixin, TransformerTemporalModel, UNet2DConditionModel
-from diffusers.configuration_utils import register_to_config
+from diffusers import ModelMixin, TransformerTemporalModel, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.resnet import TemporalConvLayer
 from torch import Tensor, nn
 
@@ -93,24 +93,26 @@ class SCVideoUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     _supports_gradient_checkpointing = True
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, image_unet: Mapping[str, Any]) -> None:
         """Build the model with random weights; what is inserted is the identity.
 
         Args:
             image_unet: The configuration of the UNet2DConditionModel.
         """
-        super().__init__()
-        self.unet: Any = UNet2DConditionModel.from_config(dict(image_unet))
+        super().__init__()  # type: ignore[no-untyped-call]
         self._video = Video()
         with torch.random.fork_rng(devices=[]):
+            self.unet: Any = UNet2DConditionModel.from_config(dict(image_unet))
             torch.manual_seed(SEED)
             _inflate(self.unet, self._video)
 
     @classmethod
     def from_unet2d(cls, unet: Any) -> "SCVideoUNet":
         """Inflate a UNet2DConditionModel, whose weights are copied, with their dtype and device."""
-        model = cls({name: value for name, value in unet.config.items() if not name.startswith("_")})
+        model: SCVideoUNet = cls(
+            {name: value for name, value in unet.config.items() if not name.startswith("_")}
+        )
         # diffusers' own `to` warns of every change of dtype.
         nn.Module.to(model, unet.device, unet.dtype)
         weights = unet.state_dict()
