@@ -114,7 +114,7 @@ class SCVideoUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             {name: value for name, value in unet.config.items() if not name.startswith("_")}
         )
         # diffusers' own `to` warns of every change of dtype.
-        nn.Module.to(model, unet.device, unet.dtype)
+        nn.Module.to(model, unet.device, unet.dtype)  # type: ignore[call-overload]
         weights = unet.state_dict()
         for name, value in model.unet.state_dict().items():
             if ".temporal." not in name:

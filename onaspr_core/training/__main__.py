@@ -1,6 +1,7 @@
 """`python -m onaspr_core.training --backbone NAME --pool NAME --output FOLDER`: train SCVideo on a pool.
 
-What was inserted into Stable Diffusion learns; the rest stays. The folder then holds a backbone of the family scvideo: name it as `path` in the settings.
+What was inserted into Stable Diffusion learns, the rest stays. The folder then holds a backbone of the family
+scvideo: name it as `path` in the settings.
 """
 
 import argparse

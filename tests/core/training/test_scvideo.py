@@ -25,6 +25,9 @@ from onaspr_core.workspace import Workspace
 from tests.tiny_scvideo import save_tiny_stable_diffusion
 
 PLAN = Plan(steps=4, checkpoint_every=2, batch_size=2, learning_rate=1e-3, empty_prompts=0.5)
+CAPTIONS = pa.table(
+    {"clip_key": ["0", "1", "2", "unreadable"], "caption": ["a cat", "two dogs", "the sea", "x"]}
+)
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -48,10 +51,7 @@ def settings_of(folder: Path, **told: Any) -> BackboneSettings:
 
 @pytest.fixture
 def workspace(image_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    table = pa.table(
-        {"clip_key": ["0", "1", "2", "unreadable"], "caption": ["a cat", "two dogs", "the sea", "x"]}
-    )
-    monkeypatch.setattr(scvideo, "pool_captions", lambda workspace, name: table)
+    monkeypatch.setattr(scvideo, "pool_captions", lambda workspace, name: CAPTIONS)
     monkeypatch.setattr(scvideo, "read_clip", clip_of)
     backbones = {"sd": settings_of(image_model)}
     pool = PoolSettings(format="folder", path="captions.csv", videos="videos")
@@ -94,11 +94,10 @@ def test_the_saved_folder_is_a_backbone_that_moves(
 def test_the_loss_falls(workspace: Workspace, image_model: Path, tmp_path: Path) -> None:
     plan = Plan(steps=60, checkpoint_every=60, batch_size=2, learning_rate=3e-3, empty_prompts=0)
     train(workspace, "sd", "pool", tmp_path / "out", plan)
-    table = scvideo.pool_captions(workspace, "pool")
     accelerator = Accelerator(cpu=True, mixed_precision="no", device_placement=False)
     before, after = (
         sum(
-            float(Lessons(workspace, table, trained, plan).loss(step, accelerator).item())
+            float(Lessons(workspace, CAPTIONS, trained, plan).loss(step, accelerator).item())
             for step in range(1000, 1010)
         )
         for trained in (_opened(folder) for folder in (image_model, tmp_path / "out"))
@@ -142,11 +141,10 @@ def test_a_finished_run_is_saved_again_without_a_step(workspace: Workspace, tmp_
 
 
 def test_a_step_is_drawn_from_its_seed_and_number(workspace: Workspace, image_model: Path) -> None:
-    table = scvideo.pool_captions(workspace, "pool")
     accelerator = Accelerator(cpu=True, mixed_precision="no", device_placement=False)
 
     def loss(step: int, **told: Any) -> float:
-        lessons = Lessons(workspace, table, _opened(image_model), Plan(batch_size=2, **told))
+        lessons = Lessons(workspace, CAPTIONS, _opened(image_model), Plan(batch_size=2, **told))
         return float(lessons.loss(step, accelerator).item())
 
     assert loss(1) == loss(1)
@@ -167,7 +165,7 @@ def test_captions_are_left_out_as_often_as_the_plan_says(
     monkeypatch.setattr(backbone, "encode_prompts", recorded)
     lessons = Lessons(
         workspace,
-        scvideo.pool_captions(workspace, "pool"),
+        CAPTIONS,
         backbone,
         Plan(batch_size=8, empty_prompts=share),
     )
