@@ -28,7 +28,7 @@ from onaspr_core.setting_types import (
     not_nan,
 )
 
-Family = Literal["modelscope", "stable-diffusion-1.5", "sdxl", "animatediff", "cogvideox", "wan"]
+Family = Literal["modelscope", "scvideo", "stable-diffusion-1.5", "sdxl", "animatediff", "cogvideox", "wan"]
 OF_IMAGES: frozenset[str] = frozenset({"stable-diffusion-1.5", "sdxl"})
 """Families that make images."""
 

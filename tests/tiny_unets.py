@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from diffusers import (
     AutoencoderKL,
     EulerDiscreteScheduler,

@@ -40,7 +40,7 @@ class _Turn(ModelHook):  # type: ignore[misc]
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Take the turn; arguments are on the device already."""
         self._turns.take(module)

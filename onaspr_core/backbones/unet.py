@@ -54,12 +54,17 @@ class UNetBackbone(DiffusionBackbone):
         self._frames = FrameAutoencoder(self.load_autoencoder(weights), weights.device)
         shape = fit(weights.video_shape, self._frames.factor)
         config = self.noise_schedule(weights)
-        super().__init__(weights, (int(self._unet.config.in_channels), *shape), config)
+        super().__init__(weights, (int(self.unet_config()["in_channels"]), *shape), config)
         self._attention = text_attention.install(self._unet)
 
     @abstractmethod
     def load_unet(self, weights: Weights) -> Any:
         """Load the denoiser."""
+
+    def unet_config(self) -> Mapping[str, Any]:
+        """Return the configuration of what the denoiser is asked for."""
+        config: Mapping[str, Any] = self._unet.config
+        return config
 
     def load_autoencoder(self, weights: Weights) -> Any:
         """Load the autoencoder."""
@@ -101,7 +106,7 @@ class UNetBackbone(DiffusionBackbone):
         return output
 
     def _refuse_other_inputs(self, weights: Weights) -> None:
-        config, settings = self._unet.config, weights.settings
+        config, settings = self.unet_config(), weights.settings
         for key in EXTRA_INPUTS:
             found, expected = config.get(key) or None, self.extra_inputs.get(key)
             if found != expected:
@@ -109,8 +114,8 @@ class UNetBackbone(DiffusionBackbone):
                     f"backbone {settings.path!r}: its UNet has {key} = {found!r}, and family "
                     f"{settings.family} needs {expected!r}; choose another model or family"
                 )
-        if config.in_channels != config.out_channels:
+        if config["in_channels"] != config["out_channels"]:
             raise UserError(
-                f"backbone {settings.path!r}: its UNet reads {config.in_channels} channels and writes "
-                f"{config.out_channels}, as models do that are given a picture; choose a model of text alone"
+                f"backbone {settings.path!r}: its UNet reads {config['in_channels']} channels and writes "
+                f"{config['out_channels']}, as models do that are given a picture; choose a model of text alone"
             )

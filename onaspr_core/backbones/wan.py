@@ -32,7 +32,7 @@ class WanBackbone(DiffusionBackbone):
         Raises:
             UserError: for a video shape that the model cannot make, an image-to-video model, or Wan 2.2.
         """
-        _refuse_wan_2_2(weights.folder / "model_index.json")
+        _refuse_wan_2_2(weights.files.folder / "model_index.json")
         self._tokenizer = weights.tokenizer(T5Tokenizer)
         self._text_encoder = weights.model(UMT5EncoderModel, "text_encoder")
         self._transformer = weights.denoiser(WanTransformer3DModel, "transformer")

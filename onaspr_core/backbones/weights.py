@@ -7,17 +7,15 @@ import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from onaspr_core.backbones.model_files import ModelFiles, is_half
+from onaspr_core.backbones.offload import Turns
 from onaspr_core.errors import UserError
 from onaspr_core.settings import BackboneSettings
-
-if TYPE_CHECKING:
-    from onaspr_core.backbones.offload import Turns
 
 
 class Weights:
@@ -39,11 +37,8 @@ class Weights:
         self.device = _device(settings.device)
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
         self.video_shape = (settings.frames, settings.height, settings.width)
-        self._turns: Turns | None = None
-        if settings.offload == "model" and self.device.type != "cpu":
-            from onaspr_core.backbones.offload import Turns
-
-            self._turns = Turns(self.device)
+        by_turns = settings.offload == "model" and self.device.type != "cpu"
+        self._turns = Turns(self.device) if by_turns else None
 
     def place(self, name: str) -> Path:
         """Return the folder of a component."""

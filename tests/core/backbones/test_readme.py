@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from onaspr_core.backbones import registry
+from onaspr_core.backbones import families, model_files, registry
 from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.sampling import invert_latents, sample_latents
 from onaspr_core.settings import BackboneSettings
@@ -25,9 +25,10 @@ def pixels(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     module = ModuleType("onaspr_core.backbones.pixels")
     exec(compile(family, "pixels.py", "exec"), module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    families = dict(registry.FAMILIES)
-    exec(compile(row, "registry.py", "exec"), {**vars(registry), "FAMILIES": families})
-    monkeypatch.setattr(registry, "FAMILIES", families)
+    known = dict(families.FAMILIES)
+    exec(compile(row, "families.py", "exec"), {**vars(families), "FAMILIES": known})
+    for room in (model_files, registry):
+        monkeypatch.setattr(room, "FAMILIES", known)
     for name in ("text_encoder", "tokenizer", "scheduler"):
         (tmp_path / name).symlink_to(tiny_model / name)
     torch.manual_seed(0)
