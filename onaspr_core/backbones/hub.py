@@ -5,7 +5,6 @@ whatever else comes into the cache. What does not belong here: what is in it (`r
 (`weights`). Imports no torch.
 """
 
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -114,7 +113,7 @@ def _link(folder: Path, cached: Path, names: Sequence[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     # Another process may have been first; its links are these.
     with suppress(OSError):
-        os.replace(partial, folder)
+        partial.replace(folder)
     shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
 """The files of a backbone: where they lie, that they are all there, and that they are of its family.
 
-What does not belong here: which they are (`families`), downloading them (`hub`), and loading them (`weights`).
-Imports no torch.
+What does not belong here: which they are (`families`), downloading them (`hub`), and loading them
+(`weights`). Imports no torch.
 """
 
 import json

@@ -114,8 +114,9 @@ class UNetBackbone(DiffusionBackbone):
                     f"backbone {settings.path!r}: its UNet has {key} = {found!r}, and family "
                     f"{settings.family} needs {expected!r}; choose another model or family"
                 )
-        if config["in_channels"] != config["out_channels"]:
+        read, written = config["in_channels"], config["out_channels"]
+        if read != written:
             raise UserError(
-                f"backbone {settings.path!r}: its UNet reads {config['in_channels']} channels and writes "
-                f"{config['out_channels']}, as models do that are given a picture; choose a model of text alone"
+                f"backbone {settings.path!r}: its UNet reads {read} channels and writes {written}, as models "
+                "do that are given a picture; choose a model of text alone"
             )

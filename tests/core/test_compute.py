@@ -163,9 +163,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_item_is_lost(caplog: pytest.
 
 
 def test_an_item_that_does_not_fit_alone_ends_the_run_with_what_to_do() -> None:
-    with pytest.raises(
-        UserError, match=r"dishes: .* too small for a single item; use a GPU with more memory"
-    ):
+    with pytest.raises(UserError, match=r"dishes: .* for a single item; use a GPU with more memory"):
         SmallGpu(room=0).run(["a", "b"], batch_size=2)
 
 

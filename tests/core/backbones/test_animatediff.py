@@ -147,7 +147,7 @@ def test_an_adapter_for_another_model_is_told(settings: BackboneSettings, folder
 @pytest.mark.parametrize("load", [backbone_fingerprint, load_backbone])
 def test_a_folder_without_an_adapter_is_told(settings: BackboneSettings, folder: Path, load: Any) -> None:
     for place, told in (
-        ("guoyww/animatediff", r"motion_adapter 'guoyww/animatediff': there is no folder .*; put its files"),
+        ("guoyww/animatediff", r"motion_adapter 'guoyww/animatediff': there is no folder .*; download it"),
         ("model/unet", r"motion_adapter is a UNet2DConditionModel, .* needs a MotionAdapter"),
         ("model", r"config.json is missing"),
         ("model/scheduler", r"config.json is missing"),

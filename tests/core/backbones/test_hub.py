@@ -86,7 +86,7 @@ def hub() -> Iterator[tuple[Hub, str]]:
         def _answer(self, with_body: bool) -> None:
             status, headers, body = served.answer(self.path)
             if with_body and "/resolve/" in self.path:
-                served.fetched.append(self.path.rpartition(f"/{COMMIT}/")[2])
+                served.fetched.append(self.path.replace(f"/resolve/{COMMIT}", "").strip("/"))
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
@@ -122,47 +122,50 @@ def ask(endpoint: str, home: Path, asked: list[BackboneSettings]) -> list[Any]:
     return [json.loads(line) for line in finished.stdout.splitlines()]
 
 
-def test_a_hubs_model_is_downloaded_once_and_counts_by_its_files(
-    hub: tuple[Hub, str], tiny_model: Path, tiny_settings: BackboneSettings, tmp_path: Path
-) -> None:
-    served, endpoint = hub
+@pytest.fixture
+def whole(hub: tuple[Hub, str], tiny_model: Path) -> dict[str, bytes]:
+    """A model on the hub, with much else that nobody needs; returns what is needed of it."""
     files = files_of(tiny_model)
     weights = [name for name in files if name.endswith(".safetensors")]
     halves = {name.replace(".safetensors", ".fp16.safetensors"): files[name] for name in weights}
     others = {"unet/diffusion_pytorch_model.bin": b"pickle", "README.md": b"card", "sample.mp4": b"video"}
-    served.files["owner/whole"] = {**files, **halves, **others}
-    served.files["owner/pickled"] = {
-        (name.replace(".safetensors", ".bin") if name in weights else name): data
-        for name, data in files.items()
-    }
-    served.refused["owner/gated"] = (403, "GatedRepo")
-    of_hub = tiny_settings.model_copy(update={"path": "owner/whole"})
-    cases = {
-        "whole": of_hub,
-        "again": of_hub,
-        "gone": of_hub.model_copy(update={"path": "owner/gone"}),
-        "gated": of_hub.model_copy(update={"path": "owner/gated"}),
-        "pickled": of_hub.model_copy(update={"path": "owner/pickled"}),
-        "revision": of_hub.model_copy(update={"revision": "v9"}),
-    }
-    told = dict(zip(cases, ask(endpoint, tmp_path / "home", list(cases.values())), strict=True))
-    assert set(served.fetched) == set(files) and len(served.fetched) == len(files)
-    expected = backbone_fingerprint(tiny_settings, Path())
-    assert told["whole"] == told["again"] == [expected, expected]
-    assert "no such model" in told["gone"] and "correct `path`" in told["gone"]
-    assert "consent to a licence" in told["gated"] and "HF_TOKEN" in told["gated"]
-    assert "only pickles (" in told["pickled"] and "save_pretrained" in told["pickled"]
-    assert "no revision 'v9'" in told["revision"]
+    hub[0].files["owner/whole"] = {**files, **halves, **others}
+    return files
 
 
-def test_a_download_serves_without_the_hub_and_a_hub_that_is_away_is_told(
-    hub: tuple[Hub, str], tiny_model: Path, tiny_settings: BackboneSettings, tmp_path: Path
+def test_what_is_needed_of_a_hubs_model_is_downloaded_once_and_counts_by_its_content(
+    hub: tuple[Hub, str], whole: dict[str, bytes], tiny_settings: BackboneSettings, tmp_path: Path
 ) -> None:
     served, endpoint = hub
-    served.files["owner/whole"] = files_of(tiny_model)
     of_hub = tiny_settings.model_copy(update={"path": "owner/whole"})
-    first = ask(endpoint, tmp_path / "home", [of_hub])
-    assert ask("http://127.0.0.1:9", tmp_path / "home", [of_hub]) == first
-    served.refused["owner/other"] = (418, "")
-    [told] = ask(endpoint, tmp_path / "home", [of_hub.model_copy(update={"path": "owner/other"})])
-    assert told.startswith("PassingError") and "name its folder" in told
+    expected = backbone_fingerprint(tiny_settings, Path())
+    assert ask(endpoint, tmp_path / "home", [of_hub, of_hub]) == [[expected] * 2] * 2
+    assert sorted(served.fetched) == sorted(f"owner/whole/{name}" for name in whole)
+    # Other files in the hub's cache, as other programs put them there, change nothing; nor does a new state
+    # of the branch, nor a hub that is away.
+    served.files["owner/whole"]["vae/config.json"] = b"{}"
+    half = of_hub.model_copy(update={"dtype": "float16"})
+    assert ask(endpoint, tmp_path / "home", [half])[0] != [expected] * 2
+    assert ask("http://127.0.0.1:9", tmp_path / "home", [of_hub]) == [[expected] * 2]
+
+
+def test_what_a_hub_does_not_give_is_told(
+    hub: tuple[Hub, str], whole: dict[str, bytes], tiny_settings: BackboneSettings, tmp_path: Path
+) -> None:
+    served, endpoint = hub
+    served.files["owner/pickled"] = {
+        name.replace(".safetensors", ".bin"): data for name, data in whole.items()
+    }
+    served.files["owner/other"] = {name: data for name, data in whole.items() if "unet" not in name}
+    served.refused |= {"owner/gated": (403, "GatedRepo"), "owner/odd": (418, "")}
+    names = ("gone", "gated", "pickled", "other", "odd")
+    asked = [tiny_settings.model_copy(update={"path": f"owner/{name}"}) for name in names]
+    asked.append(tiny_settings.model_copy(update={"path": "owner/whole", "revision": "v9"}))
+    told = dict(zip((*names, "revision"), ask(endpoint, tmp_path / "home", asked), strict=True))
+    assert "no such model" in told["gone"] and "correct the id" in told["gone"]
+    assert "consent to a licence" in told["gated"] and "HF_TOKEN" in told["gated"]
+    assert "only pickles (" in told["pickled"] and "save_pretrained" in told["pickled"]
+    assert "unet/config.json is missing; is it a model of another family?" in told["other"]
+    assert told["odd"].startswith("PassingError") and "name its folder" in told["odd"]
+    assert "no revision 'v9'" in told["revision"]
+    assert not [name for name in served.fetched if "owner/other" in name and name.endswith(".safetensors")]
