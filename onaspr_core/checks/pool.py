@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from onaspr_core.catalog import CONFIG
 from onaspr_core.checks.finding import Finding, every, listed, percent
 from onaspr_core.pool.leakage import near_pairs, noted_leaks
-from onaspr_core.pool.manifest import listed_pairs, unusable_pairs
+from onaspr_core.pool.manifest import pool_captions, unusable_pairs, unusable_share
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.rows import wanted_rows
 from onaspr_core.retrieval.table import CaptionTable
@@ -72,7 +72,7 @@ def few_videos_are_unusable(workspace: Workspace) -> Finding:
     reasons: Counter[tuple[str, str]] = Counter()
     for pool in workspace.settings.pools:
         lost = unusable_pairs(workspace, pool)
-        shares[pool] = len(lost) / max(len(listed_pairs(workspace, pool)), 1)
+        shares[pool] = unusable_share(workspace, pool)
         reasons.update((pool, reason) for _, reason in lost)
     worst = max(shares, key=lambda pool: shares[pool], default="")
     many = [pool for pool, share in shares.items() if share > allowed]
@@ -90,18 +90,22 @@ def few_videos_are_unusable(workspace: Workspace) -> Finding:
 def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
     """Look for pairs that prompts may borrow from and whose caption or video a benchmark has too.
 
-    Pools that refuse such pairs have none.
+    Raises:
+        UserError: when manifest or clips have not been materialized.
     """
-    told = {
-        pool for pool, settings in workspace.settings.pools.items() if settings.benchmark_items == "report"
+    usable = {
+        (pool, pair_id)
+        for pool in workspace.settings.pools
+        for pair_id in pool_captions(workspace, pool)["pair_id"].to_pylist()
     }
-    leaks = [leak for leak in (*noted_leaks(workspace), *near_pairs(workspace)) if leak.pool in told]
+    noted = (*noted_leaks(workspace), *near_pairs(workspace))
+    leaks = [leak for leak in noted if (leak.pool, leak.pair_id) in usable]
     pairs = {(leak.pool, leak.pair_id) for leak in leaks}
     said = "no pair of a pool has the caption or the video of a benchmark"
     if leaks:
         said = (
             f"{len(pairs)} pair(s) of {listed(sorted({leak.pool for leak in leaks}))} have the caption or "
-            'video of a benchmark, which flatters the scores; set benchmark_items = "refuse" for the pool'
+            'the video of a benchmark, which flatters scores; set benchmark_items = "refuse" for the pool'
         )
     rows = [(f"{leak.pool}/{leak.pair_id}", leak.kind, f"{leak.benchmark}/{leak.item}") for leak in leaks]
     facts = {"leaks_by_kind": dict(Counter(leak.kind for leak in leaks)), "pairs": len(pairs)}

@@ -18,7 +18,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips, enter_suspects
 from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
-from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs, unusable_pairs
+from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs, unusable_share
 from onaspr_core.pool.media import reading_order
 from onaspr_core.pool.shards import Clip, Place, list_shards, read_clip_bytes, write_shard
 from onaspr_core.pool.source_files import known_media
@@ -90,9 +90,7 @@ def make_clips(workspace: Workspace) -> Outcome:
         failures=failures,
         seconds=seconds,
         facts={
-            "failed_share_by_pool": {
-                name: len(unusable_pairs(workspace, name)) / max(len(own), 1) for name, own in pairs.items()
-            },
+            "failed_share_by_pool": {name: unusable_share(workspace, name) for name in pairs},
             "failures_by_reason": _by_kind(failure.reason for failure in failures),
             "shards": len(list_shards(workspace.shards_path)),
             "shards_deleted": compacted.shards_deleted,

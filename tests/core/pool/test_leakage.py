@@ -10,6 +10,7 @@ import pytest
 from onaspr_core.checks.pool import no_benchmark_is_borrowed_from
 from onaspr_core.errors import UserError
 from onaspr_core.pool import leakage
+from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.leakage import (
     BenchmarkItem,
     Leak,
@@ -89,6 +90,7 @@ def test_where_the_settings_refuse_them_they_are_out_with_the_reason(
 def test_the_check_names_the_pairs_that_prompts_may_borrow_from(open_world: Open) -> None:
     workspace = open_world()
     build_manifest(workspace)
+    make_clips(workspace)
     found = no_benchmark_is_borrowed_from(workspace)
     assert not found.passed and 'set benchmark_items = "refuse"' in found.summary
     assert found.facts == {"leaks_by_kind": {"caption": 1, "video": 1}, "pairs": 2}
@@ -102,9 +104,10 @@ def test_the_check_names_the_pairs_that_prompts_may_borrow_from(open_world: Open
     assert no_benchmark_is_borrowed_from(workspace).facts["leaks_by_kind"]["near caption"] == 1
 
 
-def test_the_check_passes_where_there_are_none_and_where_the_pool_refuses_them(open_world: Open) -> None:
+def test_the_check_passes_where_no_such_pair_can_be_borrowed_from(open_world: Open) -> None:
     for workspace in (open_world(pool="elsewhere"), open_world(benchmark_items="refuse")):
         build_manifest(workspace)
+        make_clips(workspace)
         assert no_benchmark_is_borrowed_from(workspace).passed
 
 
