@@ -157,9 +157,9 @@ def mixed(vectors: Vectors, count: int) -> Iterator[Vectors]:
         yield unit_rows(one + rng.uniform(0.2, 0.8, (size, 1)).astype(np.float32) * other + noise)
 
 
-def measure(root: Path, model: str, queries: Path) -> None:
+def measure(root: Path, model: str, queries: Path, in_memory: bool) -> None:
     """In a process of its own: time single prompts, and print that and the memory used as JSON."""
-    search = CaptionSearch(workspace_at(root, model), POOL)
+    search = CaptionSearch(workspace_at(root, model), POOL, in_memory)
     seconds = []
     found = []
     for query in np.load(queries):
@@ -183,28 +183,36 @@ def large(
     del texts
     np.save(root / "queries.npy", queries)
     exact = [{one.pair_id for one in own} for own in nearest_pairs(table, queries, K)]
-    told: dict[str, list[Any]] = {".": [], "large": []}
+    told: dict[str, list[Any]] = {".": [], "large": [], "large, from disk": []}
     for turn in range(turns):
         for name in told if turn % 2 == 0 else reversed(told):
-            command = [sys.executable, __file__, "--model", model, "--measure", str(root / name)]
-            command += ["--queries", str(root / "queries.npy")]
+            place, _, way = name.partition(", ")
+            command = [sys.executable, __file__, "--model", model, "--measure", str(root / place)]
+            command += ["--queries", str(root / "queries.npy"), *(["--from-disk"] if way else [])]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             told[name].append(json.loads(printed.splitlines()[-1]))
-    (small, big), found = told.values(), told["large"][0]["found"]
+    found = told["large"][0]["found"]
     milliseconds = {name: [one["ms"] for one in own] for name, own in told.items()}
     growth = median_ratio(milliseconds["large"], milliseconds["."])
-    memory = [max(one["gigabytes"] for one in own) for own in (small, big)]
+    memory = {name: max(one["gigabytes"] for one in own) for name, own in told.items()}
+    from_disk = milliseconds["large, from disk"]
     recall = float(np.mean([len(own.intersection(got)) for own, got in zip(exact, found, strict=True)])) / K
     print_table(
         ["one prompt", "ms", "ratio", "bar", "gigabytes", "bar", "recall@5", "bar"],
         [
             [
                 *(f"x {len(captions)}", f"{median(milliseconds['.']):.2f}", "1", ""),
-                *(f"{memory[0]:.2f}", "", "", ""),
+                *(f"{memory['.']:.2f}", "", "", ""),
             ],
             [
                 *(f"x {count}", f"{median(milliseconds['large']):.2f}", f"{growth:.2f}", verdict(growth, 3)),
-                *(f"{memory[1]:.2f}", verdict(memory[1], 3), f"{recall:.4f}", at_least(recall, RECALL)),
+                *(f"{memory['large']:.2f}", verdict(memory["large"], 3)),
+                *(f"{recall:.4f}", at_least(recall, RECALL)),
+            ],
+            [
+                *(f"x {count}, from disk", f"{median(from_disk):.2f}"),
+                *(f"{median_ratio(from_disk, milliseconds['.']):.2f}", ""),
+                *(f"{memory['large, from disk']:.2f}", "", "", ""),
             ],
         ],
     )
@@ -221,10 +229,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the stores, used again where they are there")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--queries", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--from-disk", action="store_true", help=argparse.SUPPRESS)
     add_argument(parser)
     chosen = parser.parse_args()
     if chosen.measure:
-        measure(chosen.measure, chosen.model, chosen.queries)
+        measure(chosen.measure, chosen.model, chosen.queries, not chosen.from_disk)
         return
     texts = distinct_captions(chosen.captions + chosen.prompts, chosen.wordnet)
     captions, prompts = texts[: chosen.captions], texts[chosen.captions :]

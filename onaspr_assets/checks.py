@@ -120,6 +120,14 @@ def the_index_finds_the_nearest(workspace: Workspace) -> Finding:
     return look(workspace)
 
 
+@_check(caption_embeddings, blocking=False)
+def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
+    """Warns of pairs of a pool whose caption or video a benchmark has too, unless the pool refuses them."""
+    from onaspr_core.checks.pool import no_benchmark_is_borrowed_from as look
+
+    return look(workspace)
+
+
 @_check(prompts, blocking=True)
 def every_prompt_is_in_the_catalog(workspace: Workspace, e: Experiment) -> Finding:
     """The catalog holds the prompts of the prompt file, up to the limit, and at least one."""
@@ -201,6 +209,7 @@ CHECKS = (
     few_videos_are_unusable,
     every_clip_has_one_row,
     the_index_finds_the_nearest,
+    no_benchmark_is_borrowed_from,
     every_prompt_is_in_the_catalog,
     every_prompt_has_neighbours,
     every_clip_is_inverted,

@@ -1,4 +1,4 @@
-"""Checks of the pools: a row for every clip, and how many videos could not be used."""
+"""Checks of the pools: a row for every clip, how many videos are of no use, and what a benchmark has too."""
 
 from collections import Counter
 
@@ -6,8 +6,9 @@ import duckdb
 import pyarrow.compute as pc
 
 from onaspr_core.catalog import CONFIG
-from onaspr_core.checks.finding import Finding, every, percent
-from onaspr_core.pool.manifest import listed_pairs, unusable_pairs
+from onaspr_core.checks.finding import Finding, every, listed, percent
+from onaspr_core.pool.leakage import near_pairs, noted_leaks
+from onaspr_core.pool.manifest import pool_captions, unusable_pairs, unusable_share
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.rows import wanted_rows
 from onaspr_core.retrieval.table import CaptionTable
@@ -71,7 +72,7 @@ def few_videos_are_unusable(workspace: Workspace) -> Finding:
     reasons: Counter[tuple[str, str]] = Counter()
     for pool in workspace.settings.pools:
         lost = unusable_pairs(workspace, pool)
-        shares[pool] = len(lost) / max(len(listed_pairs(workspace, pool)), 1)
+        shares[pool] = unusable_share(workspace, pool)
         reasons.update((pool, reason) for _, reason in lost)
     worst = max(shares, key=lambda pool: shares[pool], default="")
     many = [pool for pool, share in shares.items() if share > allowed]
@@ -84,3 +85,28 @@ def few_videos_are_unusable(workspace: Workspace) -> Finding:
     rows = [(pool, reason, str(count)) for (pool, reason), count in reasons.most_common()]
     facts = {"unusable_share_by_pool": shares, "allowed_share": allowed}
     return Finding(not many, said, facts, ("pool", "reason", "videos"), rows)
+
+
+def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
+    """Look for pairs that prompts may borrow from and whose caption or video a benchmark has too.
+
+    Raises:
+        UserError: when manifest or clips have not been materialized.
+    """
+    usable = {
+        (pool, pair_id)
+        for pool in workspace.settings.pools
+        for pair_id in pool_captions(workspace, pool)["pair_id"].to_pylist()
+    }
+    noted = (*noted_leaks(workspace), *near_pairs(workspace))
+    leaks = [leak for leak in noted if (leak.pool, leak.pair_id) in usable]
+    pairs = {(leak.pool, leak.pair_id) for leak in leaks}
+    said = "no pair of a pool has the caption or the video of a benchmark"
+    if leaks:
+        said = (
+            f"{len(pairs)} pair(s) of {listed(sorted({leak.pool for leak in leaks}))} have the caption or "
+            'the video of a benchmark, which flatters scores; set benchmark_items = "refuse" for the pool'
+        )
+    rows = [(f"{leak.pool}/{leak.pair_id}", leak.kind, f"{leak.benchmark}/{leak.item}") for leak in leaks]
+    facts = {"leaks_by_kind": dict(Counter(leak.kind for leak in leaks)), "pairs": len(pairs)}
+    return Finding(not leaks, said, facts, ("pair", "what is the same", "as that of"), rows)

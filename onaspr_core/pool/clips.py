@@ -9,7 +9,7 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
@@ -18,7 +18,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips, enter_suspects
 from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
-from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs
+from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs, unusable_share
 from onaspr_core.pool.media import reading_order
 from onaspr_core.pool.shards import Clip, Place, list_shards, read_clip_bytes, write_shard
 from onaspr_core.pool.source_files import known_media
@@ -90,7 +90,7 @@ def make_clips(workspace: Workspace) -> Outcome:
         failures=failures,
         seconds=seconds,
         facts={
-            "failed_share_by_pool": {name: _failed_share(own, ready) for name, own in pairs.items()},
+            "failed_share_by_pool": {name: unusable_share(workspace, name) for name in pairs},
             "failures_by_reason": _by_kind(failure.reason for failure in failures),
             "shards": len(list_shards(workspace.shards_path)),
             "shards_deleted": compacted.shards_deleted,
@@ -212,11 +212,6 @@ def _by_kind(reasons: Iterable[str]) -> dict[str, int]:
     kinds = Counter(reason.partition(": ")[0] for reason in reasons).most_common()
     shown, others = kinds[:KINDS_SHOWN], kinds[KINDS_SHOWN:]
     return {**dict(shown), **({"other reasons": sum(count for _, count in others)} if others else {})}
-
-
-def _failed_share(pairs: Sequence[Pair], ready: Container[str]) -> float:
-    """Share of a pool's pairs, 0 … 1, that cannot be used: refused, missing, or unreadable."""
-    return sum(pair.clip_key not in ready for pair in pairs) / max(len(pairs), 1)
 
 
 def _preview(workspace: Workspace, shown: Sequence[_Wanted]) -> Preview | None:

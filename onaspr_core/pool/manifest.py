@@ -172,6 +172,15 @@ def unusable_pairs(workspace: Workspace, pool: str) -> list[tuple[str, str]]:
     return [(id_, cut or _in_general(status, reason)) for id_, status, reason, cut in rows]
 
 
+def unusable_share(workspace: Workspace, pool: str) -> float:
+    """Return the share, 0 … 1, of a pool's pairs that `unusable_pairs` tells of.
+
+    Raises:
+        UserError: when the manifest or the clips have not been materialized.
+    """
+    return len(unusable_pairs(workspace, pool)) / max(len(listed_pairs(workspace, pool)), 1)
+
+
 def _in_general(status: str, reason: str) -> str:
     """A reason without the path or line that it names, so that equal ones can be counted."""
     if status == "present":

@@ -26,6 +26,7 @@ VIEW = "source_table"
 """The name of a table's view; a connection holds one table."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
+ROWS_WORTH_TELLING = 100_000
 _PROFILED = '{"OPERATOR_TYPE": "true", "OPERATOR_CARDINALITY": "true"}'
 
 SPACE = (
@@ -154,7 +155,7 @@ def make_view(
 def run_tracked(
     connection: duckdb.DuckDBPyConnection, label: str, total: float, query: str, parameters: Sequence[Any]
 ) -> int:
-    """Execute a query, log how far it is, and return how many rows of CSV files it read.
+    """Execute a query, log how far it is where that is worth a line, and return how many rows of CSV it read.
 
     Args:
         connection: Where.
@@ -163,7 +164,18 @@ def run_tracked(
         query: SQL, with a question mark for each parameter.
         parameters: The values.
     """
-    rows, told, ended = max(int(total), 1), 0, threading.Event()
+    if total < ROWS_WORTH_TELLING:
+        connection.execute(query, parameters)
+    else:
+        _watched(connection, label, int(total), query, parameters)
+    profile = json.loads(connection.get_profiling_information("json"))
+    return sum(_rows_of(profile, "READ_CSV"))
+
+
+def _watched(
+    connection: duckdb.DuckDBPyConnection, label: str, rows: int, query: str, parameters: Sequence[Any]
+) -> None:
+    told, ended = 0, threading.Event()
     with track(label, rows) as advance:
 
         def look() -> None:
@@ -182,8 +194,6 @@ def run_tracked(
             ended.set()
             watcher.join()
         advance(rows - told)
-    profile = json.loads(connection.get_profiling_information("json"))
-    return sum(_rows_of(profile, "READ_CSV"))
 
 
 def _rows_of(node: dict[str, Any], operator: str) -> Iterator[int]:

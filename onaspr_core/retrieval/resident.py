@@ -21,10 +21,8 @@ class Resident:
 
     def __init__(self, table: CaptionTable) -> None:
         """Read the table; memory is that of its vectors and texts, and of one block."""
-        # In one piece: to take rows from a thousand pieces copies all of them.
-        rows = table.texts().combine_chunks()
+        rows = table.texts()
         order = np.argsort(rows["rank"].to_numpy())
-        self._rows = rows
         self._row_at: Positions = order
         self.ranks = rows["rank"].to_numpy()[order]
         position = np.empty(len(order), np.int64)
@@ -32,6 +30,10 @@ class Resident:
         row_ids = rows["_rowid"].to_numpy()
         by_id = np.argsort(row_ids)
         self._row_ids, self._position_of = row_ids[by_id], position[by_id]
+        # In one piece: to take rows from a thousand pieces copies all of them.
+        self._rows = rows.select(["caption", "pairs"]).combine_chunks()
+        del rows
+        pa.default_memory_pool().release_unused()
         self.vectors = np.empty((len(order), table.dimensions), np.float32)
         for block in table.blocks():
             self.vectors[self.positions(block.row_ids)] = block.vectors

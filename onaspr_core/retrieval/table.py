@@ -6,6 +6,7 @@ index. What does not belong here: which rows there should be (`rows`), when an i
 (`vector_index`), and how the best are chosen (`search`, `lookup`).
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -20,6 +21,9 @@ from lancedb.expr import col, lit
 
 from onaspr_core.errors import UserError
 from onaspr_core.retrieval.embedder import Vectors
+
+# Lance reads ahead up to 2 GiB of a table unless it is told otherwise before its first scan.
+os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(64 << 20))
 
 ROWS_PER_BLOCK = 8192
 KEYS_PER_QUERY = 1000

@@ -18,6 +18,7 @@ from onaspr_core.workspace import Workspace
 WARNINGS = {
     ("pool_clips", "few_videos_are_unusable"),
     ("caption_embeddings", "the_index_finds_the_nearest"),
+    ("caption_embeddings", "no_benchmark_is_borrowed_from"),
     ("inverted_latents", "noise_is_nearly_gaussian"),
     ("rewritten_prompts", "few_originals_were_kept"),
     ("scores", "no_score_moved_far"),

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onaspr_core.checks.pool import no_benchmark_is_borrowed_from
 from onaspr_core.errors import UserError
 from onaspr_core.pool import leakage
+from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.leakage import (
     BenchmarkItem,
     Leak,
@@ -83,6 +85,30 @@ def test_where_the_settings_refuse_them_they_are_out_with_the_reason(
         "small/b.mp4": "item 2 of the benchmark benchmark.csv has its caption or video",
     }
     assert [pair.id for pair in listed_pairs(workspace, "small") if pair.clip_key] == ["c.mp4"]
+
+
+def test_the_check_names_the_pairs_that_prompts_may_borrow_from(open_world: Open) -> None:
+    workspace = open_world()
+    build_manifest(workspace)
+    make_clips(workspace)
+    found = no_benchmark_is_borrowed_from(workspace)
+    assert not found.passed and 'set benchmark_items = "refuse"' in found.summary
+    assert found.facts == {"leaks_by_kind": {"caption": 1, "video": 1}, "pairs": 2}
+    assert found.rows == [
+        ("small/a.mp4", "caption", "benchmark.csv/1"),
+        ("small/b.mp4", "video", "benchmark.csv/2"),
+    ]
+    item = BenchmarkItem("benchmark.csv", "3", "a birdie", None)
+    vectors = np.eye(2, dtype=np.float32)
+    note_near_captions(workspace, "small", [(["a bird", "a cat sits"], vectors)], [item], vectors[:1])
+    assert no_benchmark_is_borrowed_from(workspace).facts["leaks_by_kind"]["near caption"] == 1
+
+
+def test_the_check_passes_where_no_such_pair_can_be_borrowed_from(open_world: Open) -> None:
+    for workspace in (open_world(pool="elsewhere"), open_world(benchmark_items="refuse")):
+        build_manifest(workspace)
+        make_clips(workspace)
+        assert no_benchmark_is_borrowed_from(workspace).passed
 
 
 def test_a_benchmark_of_another_pools_experiments_does_not_count(
