@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from torch import Tensor
 
@@ -98,7 +99,7 @@ def summarize(noises: Iterable[Tensor]) -> NoiseSummary | None:
 
 def draw_noise(summary: NoiseSummary, errors: Sequence[float]) -> Figure:
     """Draw values against N(0, 1), correlations by lag against 0, and round-trip errors in rising order."""
-    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.3), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.02))
     values, lags, trips = figure.subplots(1, 3)
     _draw_values(values, summary)
     _draw_lags(lags, summary)
@@ -116,7 +117,8 @@ def _draw_values(axes: Axes, summary: NoiseSummary) -> None:
     axes.set_yticks([])
     axes.legend(fontsize=6.5, frameon=False, loc="upper left", ncols=2, handlelength=1.2, columnspacing=1)
     beyond = f"; {summary.outside:.2%} lie beyond" if summary.outside > 0 else ""
-    _title(axes, f"Values of {len(summary.spatial)} latents", f"value{beyond}")
+    latents = len(summary.spatial)
+    _title(axes, f"Values of {latents} latent{'s' if latents > 1 else ''}", f"value{beyond}")
 
 
 def _draw_lags(axes: Axes, summary: NoiseSummary) -> None:
@@ -135,7 +137,7 @@ def _draw_lags(axes: Axes, summary: NoiseSummary) -> None:
     axes.set_xticks(range(1, LAGS + 1))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=6.5, frameon=False, loc="upper right")
-    _title(axes, "Correlation by distance", "lag; mean of latents ± 1 standard deviation")
+    _title(axes, "Correlation by distance", "lag; mean and deviation of latents")
 
 
 def _draw_errors(axes: Axes, errors: Sequence[float]) -> None:
