@@ -50,20 +50,22 @@ def experiment(tiny_workspace: Workspace) -> Experiment:
     return tiny_workspace.settings.experiment("tiny")
 
 
+def clip_of(key: str) -> np.ndarray:
+    """Three frames of blocks that grow brighter."""
+    start = np.random.default_rng(int(key[-1])).integers(0, 200, (1, 4, 4, 3))
+    brighter = start + 10 * np.arange(3)[:, None, None, None]
+    return brighter.repeat(4, 1).repeat(4, 2).astype(np.uint8)
+
+
 @pytest.fixture(autouse=True)
 def clips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clips for five prompts, and neither of them read from anywhere."""
-
-    def read(_: Workspace, key: str) -> np.ndarray:
-        start = np.random.default_rng(int(key[-1])).integers(0, 200, (1, 4, 4, 3))
-        moving = start + 10 * np.arange(3)[:, None, None, None]
-        return moving.repeat(4, 1).repeat(4, 2).astype(np.uint8)
 
     found = {f"{i:05}": (Reference(f"pair-{i}", f"clip-{i % 2}", "c", 0.9, 1),) for i in range(1, 6)}
     found["00001"] = (Reference("pair-1", "clip-1", "c", 0.9, 1),)
     for room in (inversion, generation):
         monkeypatch.setattr(room, "noise_neighbours_of", lambda *_: found)
-    monkeypatch.setattr(inversion, "read_clip", read)
+    monkeypatch.setattr(inversion, "read_clip", lambda _, key: clip_of(key))
 
 
 def using(e: Experiment, **options: Any) -> Experiment:
@@ -170,7 +172,7 @@ def test_what_is_diffused_forward_draws_its_noise_by_the_clips_key(
     for name in ("clip-0", "clip-1"):
         drawn = random_noise(backbone.latent_shape, seed=0, prompt_id=name, sample_index=0)
         key = inverted_latent_key(tiny_workspace, e, name)
-        frames = torch.from_numpy(inversion.read_clip(tiny_workspace, name))
+        frames = torch.from_numpy(clip_of(name))
         clean = backbone.encode(frames.permute(3, 0, 1, 2)[None] / 127.5 - 1)[0]
         expected = levels.signal[4] * clean + levels.noise[4] * drawn
         assert torch.allclose(read_inverted(tiny_workspace, key), expected.float(), rtol=2e-3, atol=1e-3)

@@ -25,7 +25,9 @@ def reference(prompt: str, similarity: float = 0.9) -> Reference:
 def lent(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Reference, ...]]:
     """Each prompt's neighbours: its own clip and that of the prompt after it."""
     ids = [*PROMPTS, "00001"]
-    found = {own: (reference(own, COSINES[own]), reference(after, 0.1)) for own, after in pairwise(ids)}
+    found: dict[str, tuple[Reference, ...]] = {
+        own: (reference(own, COSINES[own]), reference(after, 0.1)) for own, after in pairwise(ids)
+    }
     monkeypatch.setattr(generation, "noise_neighbours_of", lambda *_: found)
     return found
 
