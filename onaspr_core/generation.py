@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onaspr_core import code_versions
@@ -19,18 +19,20 @@ from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
 from onaspr_core.contact_sheet import contact_sheet
+from onaspr_core.diffusion.gate import gated_eta
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
+from onaspr_core.options import mixing_options
 from onaspr_core.prompts import Prompt, load_prompts
-from onaspr_core.retrieval.neighbours import Reference, neighbours_of
+from onaspr_core.retrieval.neighbours import Reference, noise_neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import VARIANTS
-from onaspr_core.versions import library_versions
 from onaspr_core.video import Frames, encode_mp4, read_frames
+from onaspr_core.video_record import video_record
 from onaspr_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,16 +49,19 @@ SHOWN = 8
 class VideoItem:
     """One video to make: a prompt and everything that enters its generation.
 
-    `neighbour` and `inverted_key` are None where eta is 0. `rewritten_text` is None, and `rewritten_steps` 0,
-    where no step uses a rewritten prompt; `fallback_reason` says so where the rewriter's guard is why.
-    `rewrite_key` names the stored rewrite of a variant that asks for one, used or not.
+    `eta` is what the similarity gate leaves of the experiment's. `neighbours` are the clips whose noise is
+    borrowed, best first, and `inverted_keys` name their noises; both are empty where eta is 0. `shut` is the
+    cosine of the best neighbour where the gate is why eta is 0, otherwise None. `rewritten_text` is None, and
+    `rewritten_steps` 0, where no step uses a rewritten prompt; `fallback_reason` says so where the rewriter's
+    guard is why. `rewrite_key` names the stored rewrite of a variant that asks for one, used or not.
     """
 
     prompt: Prompt
     key: str
     eta: float
-    neighbour: Reference | None
-    inverted_key: str | None
+    neighbours: tuple[Reference, ...]
+    inverted_keys: tuple[str, ...]
+    shut: float | None
     rewritten_text: str | None
     rewritten_steps: int
     fallback_reason: str | None
@@ -78,23 +83,27 @@ def video_items(
     eta = e.eta if VARIANTS[variant].inverted_noise else 0.0
     m = rewritten_step_count(e.sampling.steps, e.gamma) if VARIANTS[variant].rewritten_prompt else 0
     prompts = [p for p in load_prompts(workspace, e) if prompt_ids is None or p.id in prompt_ids]
-    neighbours = neighbours_of(workspace, e) if eta > 0 else {}
+    neighbours = noise_neighbours_of(workspace, e) if eta > 0 else {}
     rewrites = rewrites_of(workspace, e, prompt_ids) if m > 0 else {}
     settings = workspace.settings
     fingerprint = backbone_fingerprint(settings.backbones[e.backbone], settings.base)
     inverted_keys = {
         one.clip_key: inverted_latent_key(workspace, e, one.clip_key)
-        for one in {neighbours[prompt.id][0] for prompt in prompts if neighbours}
+        for prompt in prompts
+        for one in neighbours.get(prompt.id, ())
     }
     items = []
     for prompt in prompts:
-        neighbour = neighbours[prompt.id][0] if neighbours else None
+        found = neighbours[prompt.id] if neighbours else ()
+        left = gated_eta(eta, e.inversion.similarity_gate, found[0].similarity) if found else eta
+        borrowed = found if left > 0 else ()
         item = VideoItem(
             prompt,
             key="",
-            eta=eta,
-            neighbour=neighbour,
-            inverted_key=inverted_keys[neighbour.clip_key] if neighbour else None,
+            eta=left,
+            neighbours=borrowed,
+            inverted_keys=tuple(inverted_keys[one.clip_key] for one in borrowed),
+            shut=found[0].similarity if found and not borrowed else None,
             **_semantics(prompt, rewrites.get(prompt.id), m),
         )
         items.append(replace(item, key=_key(item, e, fingerprint, settings.backbones[e.backbone].fps)))
@@ -161,13 +170,16 @@ def _semantics(prompt: Prompt, rewrite: Rewrite | None, m: int) -> dict[str, Any
 
 
 def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
-    """Return the content key: what cannot influence the video is left out, so that equal videos share it."""
+    """Return the content key: what cannot influence the video is left out, so that equal videos share it.
+
+    Blended noises weigh the same, so their order makes no other video.
+    """
     return content_key(
         KIND,
         version=code_versions.VIDEO,
         prompt=item.prompt.text,
         rewritten=[item.rewritten_text, item.rewritten_steps] if item.rewritten_steps else None,
-        inverted=[item.eta, item.inverted_key] if item.eta > 0 else None,
+        inverted=[item.eta, *sorted(item.inverted_keys)] if item.eta > 0 else None,
         random=None if math.isinf(item.eta) else [e.seed, item.prompt.id, item.sample_index],
         backbone=fingerprint,
         steps=e.sampling.steps,
@@ -218,68 +230,27 @@ def _make_batch(
                 item.prompt.id, "the model gave values that are not finite; use dtype float32 or bfloat16"
             )
             continue
-        record = {**_record(workspace, e, variant, backbone, item), "trial": trial or None}
+        record = {**video_record(workspace, e, variant, backbone, item), "trial": trial or None}
         workspace.store.write(KIND, item.key, ".mp4", encode_mp4(frames, fps, CRF), record)
 
 
 def _initial_noise(workspace: Workspace, e: Experiment, backbone: Backbone, item: VideoItem) -> Tensor:
-    """Return the item's random noise, mixed with its neighbour's inverted noise where eta asks for it."""
-    from onaspr_core.diffusion.noise import mix_noise, random_noise
+    """Return the item's random noise, mixed with its neighbours' inverted noise where eta asks for it."""
+    from onaspr_core.diffusion.noise import blend_noises, mix_noise, random_noise
 
     random = random_noise(
         backbone.latent_shape, seed=e.seed, prompt_id=item.prompt.id, sample_index=item.sample_index
     )
-    if item.neighbour is None or item.inverted_key is None:
+    if not item.neighbours:
         return random
-    if not workspace.store.has(INVERTED, item.inverted_key):
-        raise UserError(
-            f"the inverted noise of its neighbour {item.neighbour.pair_id} (clip {item.neighbour.clip_key}) "
-            "is missing; materialize inverted_latents"
-        )
-    return mix_noise(random, read_inverted(workspace, item.inverted_key), item.eta)
-
-
-def _record(
-    workspace: Workspace, e: Experiment, variant: str, backbone: Backbone, item: VideoItem
-) -> dict[str, Any]:
-    """Return everything the video was made from, as JSON values.
-
-    What the key leaves out (experiment, variant, trial, pool, neighbour's caption, gamma) is that of whoever
-    asked first. Names of models are as the settings have them, because those may say otherwise later.
-    """
-    frames, height, width = backbone.video_shape
-    model = workspace.settings.backbones[e.backbone]
-    return {
-        "experiment": e.name,
-        "variant": variant,
-        "prompt_id": item.prompt.id,
-        "prompt": item.prompt.text,
-        "rewritten_prompt": item.rewritten_text,
-        "rewritten_steps": item.rewritten_steps,
-        "rewrite_key": item.rewrite_key,
-        "fallback_reason": item.fallback_reason,
-        "gamma": e.gamma if item.rewritten_steps else 0.0,
-        "eta": "inf" if math.isinf(item.eta) else item.eta,
-        "neighbour": asdict(item.neighbour) if item.neighbour else None,
-        "pool": e.pool if item.neighbour else None,
-        "embedding_model": workspace.settings.embedding.model if item.neighbour else None,
-        "inverted_key": item.inverted_key,
-        "seed": e.seed,
-        "sample_index": item.sample_index,
-        "backbone": e.backbone,
-        "backbone_model": model.path,
-        "backbone_family": model.family,
-        "backbone_dtype": model.dtype,
-        "backbone_fingerprint": backbone.fingerprint,
-        "device": backbone.device,
-        "steps": e.sampling.steps,
-        "guidance_scale": e.sampling.guidance_scale,
-        "frames": frames,
-        "height": height,
-        "width": width,
-        "fps": model.fps,
-        "libraries": library_versions("torch", "diffusers", "transformers", "av"),
-    }
+    for neighbour, key in zip(item.neighbours, item.inverted_keys, strict=True):
+        if not workspace.store.has(INVERTED, key):
+            raise UserError(
+                f"the inverted noise of its neighbour {neighbour.pair_id} (clip {neighbour.clip_key}) "
+                "is missing; materialize inverted_latents"
+            )
+    inverted = blend_noises([read_inverted(workspace, key) for key in sorted(item.inverted_keys)])
+    return mix_noise(random, inverted, item.eta)
 
 
 def _facts(workspace: Workspace, e: Experiment, variant: str, items: Sequence[VideoItem]) -> dict[str, Any]:
@@ -291,7 +262,10 @@ def _facts(workspace: Workspace, e: Experiment, variant: str, items: Sequence[Vi
         "guidance_scale": e.sampling.guidance_scale,
     }
     if VARIANTS[variant].inverted_noise:
-        facts["eta"] = e.eta
+        facts |= {"eta": e.eta, **mixing_options(e)}
+        if e.inversion.similarity_gate:
+            facts["videos_with_less_eta"] = sum(item.eta < e.eta for item in items)
+            facts["videos_without_inverted_noise"] = sum(item.eta == 0 for item in items)
     if VARIANTS[variant].rewritten_prompt:
         facts["gamma"] = e.gamma
         facts["rewritten_steps"] = rewritten_step_count(e.sampling.steps, e.gamma)

@@ -19,11 +19,11 @@ from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
-from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.errors import UserError
+from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.pool.clips import read_clip
 from onaspr_core.pool.manifest import pool_pairs
-from onaspr_core.retrieval.neighbours import neighbours_of
+from onaspr_core.retrieval.neighbours import noise_neighbours_of
 from onaspr_core.settings import Experiment
 from onaspr_core.versions import library_versions
 from onaspr_core.workspace import Workspace
@@ -62,8 +62,8 @@ def clip_items(workspace: Workspace, e: Experiment) -> list[ClipItem]:
         pairs = pool_pairs(workspace, e.pool)
         found = [(pair.id, pair.caption, pair.clip_key) for pair in pairs if pair.clip_key is not None]
     else:
-        best = [references[0] for references in neighbours_of(workspace, e).values()]
-        found = [(one.pair_id, one.caption, one.clip_key) for one in best]
+        borrowed = [one for own in noise_neighbours_of(workspace, e).values() for one in own]
+        found = [(one.pair_id, one.caption, one.clip_key) for one in borrowed]
     items: dict[str, ClipItem] = {}
     for pair_id, caption, clip_key in found:
         key = _key(fingerprint, e, clip_key)
@@ -135,6 +135,7 @@ def _key(fingerprint: str, e: Experiment, clip_key: str) -> str:
         backbone=fingerprint,
         steps=e.sampling.steps,
         fixed_point_iterations=e.inversion.fixed_point_iterations,
+        **inversion_options(e),
     )
 
 
@@ -142,9 +143,11 @@ def _invert_batch(
     workspace: Workspace, e: Experiment, backbone: Backbone, batch: Sequence[ClipItem]
 ) -> Iterator[Failure]:
     """Invert what can be read of a batch, store it, and yield what could not."""
+    import torch
+
     from onaspr_core.diffusion.noise import diagnostics
+    from onaspr_core.diffusion.whitening import whiten
     from onaspr_core.frames import fit_frames, to_video
-    from onaspr_core.sampling import invert_latents
 
     readable: list[tuple[ClipItem, Frames, int]] = []
     for item in batch:
@@ -155,11 +158,10 @@ def _invert_batch(
     if not readable:
         return
     latents = backbone.encode(to_video([frames for _, frames, _ in readable]))
-    iterations = e.inversion.fixed_point_iterations
-    inverted = invert_latents(backbone, latents, steps=e.sampling.steps, fixed_point_iterations=iterations)
-    stored = inverted.half().cpu()
+    inverted = _inverted(e, backbone, latents, [item.clip_key for item, _, _ in readable])
+    stored = torch.stack([whiten(noise, e.inversion.whitening) for noise in inverted]).half()
     errors = _round_trip_errors(e, backbone, latents, stored)
-    for (item, _, repeated), noise, error in zip(readable, stored, errors, strict=True):
+    for (item, _, repeated), before, noise, error in zip(readable, inverted, stored, errors, strict=True):
         if not bool(noise.isfinite().all()):
             yield Failure(
                 item.pair_id, "inversion gave values that are not finite; use dtype float32 or bfloat16"
@@ -170,7 +172,26 @@ def _invert_batch(
             "round_trip_error": error,
             "diagnostics": diagnostics(noise),
         }
+        if e.inversion.whitening != "none":
+            record["diagnostics_before_whitening"] = diagnostics(before)
         workspace.store.write_tensors(KIND, item.key, {TENSOR: noise.numpy()}, record)
+
+
+def _inverted(e: Experiment, backbone: Backbone, latents: Tensor, clip_keys: Sequence[str]) -> Tensor:
+    """Invert clean latents; what is diffused forward first draws its noise by the clip's key alone."""
+    import torch
+
+    from onaspr_core.diffusion.noise import random_noise
+    from onaspr_core.sampling import invert_latents
+
+    forward = None
+    if level := e.inversion.forward_diffusion_steps:
+        drawn = [random_noise(latents.shape[1:], seed=0, prompt_id=k, sample_index=0) for k in clip_keys]
+        forward = (level, torch.stack(drawn))
+    iterations = e.inversion.fixed_point_iterations
+    return invert_latents(
+        backbone, latents, steps=e.sampling.steps, fixed_point_iterations=iterations, forward=forward
+    ).cpu()
 
 
 def _round_trip_errors(
@@ -198,6 +219,7 @@ def _record(e: Experiment, backbone: Backbone, item: ClipItem) -> dict[str, Any]
         "backbone_fingerprint": backbone.fingerprint,
         "steps": e.sampling.steps,
         "fixed_point_iterations": e.inversion.fixed_point_iterations,
+        **inversion_options(e),
         "shape": list(backbone.latent_shape),
         "libraries": library_versions("torch", "diffusers", "transformers"),
     }
@@ -206,7 +228,7 @@ def _record(e: Experiment, backbone: Backbone, item: ClipItem) -> dict[str, Any]
 def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the settings that apply, and the records' mean round-trip error and diagnostics."""
     columns = {"round_trip_error": [record["round_trip_error"] for record in records]}
-    for name in ("variance", "kurtosis", "spatial_autocorrelation", "temporal_autocorrelation"):
+    for name in ("mean", "variance", "kurtosis", "spatial_autocorrelation", "temporal_autocorrelation"):
         columns[f"noise_{name}"] = [record["diagnostics"][name] for record in records]
     known = {name: [value for value in column if value is not None] for name, column in columns.items()}
     return {
@@ -215,6 +237,8 @@ def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, A
         "steps": e.sampling.steps,
         "fixed_point_iterations": e.inversion.fixed_point_iterations,
         "scope": e.inversion.scope,
+        **inversion_options(e),
+        **mixing_options(e),
         **{f"{name}_mean": fmean(values) for name, values in known.items() if values},
     }
 
@@ -222,12 +246,23 @@ def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, A
 def _preview(
     workspace: Workspace, items: Sequence[ClipItem], records: Mapping[str, Mapping[str, Any]]
 ) -> Preview | None:
-    """Show the first inverted clips that can be read, with their captions and round-trip errors."""
+    """Show the first clips that can be read, and what all described noise is like."""
+    from onaspr_core.reports.noise_figure import noise_preview
+
+    described = [item for item in items if item.key in records]
     clips, labels = [], []
-    for item in [item for item in items if item.key in records][:SHOWN]:
+    for item in described[:SHOWN]:
         # The noise is there and good, whatever became of its clip since.
         with suppress(UserError):
             clips.append(read_clip(workspace, item.clip_key))
             error = records[item.key]["round_trip_error"]
             labels.append(item.caption if error is None else f"{error:.3f} round trip: {item.caption}")
-    return Preview(png=contact_sheet(clips, labels)) if clips else None
+    noises = _readable(workspace, [item.key for item in described])
+    return noise_preview(noises, [(item.pair_id, records[item.key]) for item in described], clips, labels)
+
+
+def _readable(workspace: Workspace, keys: Sequence[str]) -> Iterator[Tensor]:
+    """Inverted noise of these keys, one after another, without what is damaged: a check tells of that."""
+    for key in keys:
+        with suppress(UserError):
+            yield read_inverted(workspace, key)

@@ -11,6 +11,7 @@ from typing import Any
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
+from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
 from onaspr_core.settings import WITHOUT_EFFECT, BenchmarkSettings, Experiment, PoolSettings, Settings
 
@@ -38,14 +39,17 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
         "Which prompts the experiment generates: the prompt file and how many of its rows.",
         lambda s, e: {"file": _content(s, e.prompts), "limit": e.prompt_limit},
     ),
-    "eta": ("The share of inverted noise (Eq 4), 0 … inf.", lambda s, e: {"eta": e.eta}),
+    "eta": (
+        "The share of inverted noise (Eq 4), 0 … inf; of how many neighbours, and gated how, where it is.",
+        lambda s, e: {"eta": e.eta, **mixing_options(e)},
+    ),
     "gamma": (
         "The share of denoising steps that the rewritten prompt conditions (Eq 8), 0 … 1.",
         lambda s, e: {"gamma": e.gamma},
     ),
     "references": (
-        "How many similar captions the language model sees (k).",
-        lambda s, e: {"k": e.references.k},
+        "How many similar captions the language model sees (k), and noise is blended of where of several.",
+        lambda s, e: {"k": e.references.k, **_searched_for_noise(e)},
     ),
     "rewriter": (
         "The language model, how it is asked, and its guard.",
@@ -66,6 +70,8 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
             "fixed_point_iterations": e.inversion.fixed_point_iterations,
             "scope": e.inversion.scope,
             "pool": _pool(s, e.pool) if e.inversion.scope == "pool" else None,
+            **inversion_options(e),
+            **{name: value for name, value in mixing_options(e).items() if name == "neighbours"},
         },
     ),
     "backbone": ("The diffusion model, its precision and its shape.", lambda s, e: _backbone(s, e)),
@@ -92,6 +98,14 @@ def contents(settings: Settings) -> dict[str, Content]:
 def version(content: Content) -> str:
     """Return the version of a setting that is made of this: equal content, equal version."""
     return content_key("setting", content=content)
+
+
+def _searched_for_noise(e: Experiment) -> Content:
+    """How many captions are searched, where blended noise asks for more than references do."""
+    from onaspr_core.retrieval.references import searched
+
+    more = searched(e) > searched(e, for_noise=False)
+    return {"searched": searched(e)} if more else {}
 
 
 def _content(settings: Settings, path: str) -> str:

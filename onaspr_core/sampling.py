@@ -9,7 +9,7 @@ from torch import Tensor
 
 from onaspr_core.backbones.protocol import Backbone
 from onaspr_core.diffusion.semantics import uses_rewritten_prompt
-from onaspr_core.diffusion.solvers import denoise, invert
+from onaspr_core.diffusion.solvers import denoise, diffuse, invert
 
 
 def sample_latents(
@@ -48,7 +48,12 @@ def sample_latents(
 
 
 def invert_latents(
-    backbone: Backbone, latents: Tensor, *, steps: int, fixed_point_iterations: int = 0
+    backbone: Backbone,
+    latents: Tensor,
+    *,
+    steps: int,
+    fixed_point_iterations: int = 0,
+    forward: tuple[int, Tensor] | None = None,
 ) -> Tensor:
     """Invert a batch of clean latents with the empty prompt and without guidance (Eq 2).
 
@@ -57,9 +62,14 @@ def invert_latents(
         latents: (B, C, T, h, w) float32, as the backbone encodes clips.
         steps: Number of steps: those of the generation that the noise is for.
         fixed_point_iterations: As for `onaspr_core.diffusion.solvers.invert`.
+        forward: A level and Gaussian noise (B, C, T, h, w). Up to that level latents are diffused forward
+            with it, and inverted from there on. None is the paper: inversion all the way.
 
     Returns:
         Inverted noise (B, C, T, h, w), on the backbone's device.
+
+    Raises:
+        UserError: for a level that is not within the steps.
     """
     levels = backbone.levels(steps)
     empty = backbone.encode_prompts([""] * len(latents))
@@ -67,5 +77,8 @@ def invert_latents(
     def predict(z: Tensor, level: int) -> Tensor:
         return backbone.predict(z, level, empty)
 
-    z = latents.to(backbone.device)
-    return invert(predict, z, levels, backbone.prediction_type, fixed_point_iterations)
+    z, start = latents.to(backbone.device), 0
+    if forward is not None:
+        start, gaussian = forward
+        z = diffuse(z, gaussian.to(z), levels, start)
+    return invert(predict, z, levels, backbone.prediction_type, fixed_point_iterations, start)

@@ -34,11 +34,21 @@ def batch_size(value: Any) -> int | Literal["auto"]:
     raise ValueError('must be a whole number from 1 on, or "auto"')
 
 
+def rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Refuse an upper bound below the lower one."""
+    if bounds[0] > bounds[1]:
+        raise ValueError("must be [low, high] with low not above high")
+    return bounds
+
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=1)]
 BatchSize = Annotated[int | Literal["auto"], PlainValidator(batch_size)]
 Fraction = Annotated[float, Field(ge=0, le=1), AfterValidator(finite)]
 Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
+Cosine = Annotated[float, Field(ge=-1, le=1), AfterValidator(finite)]
+Gate = Annotated[tuple[Cosine, Cosine], Field(strict=False), AfterValidator(rising)]
+"""Two cosines, low and high; a TOML array of two numbers."""
 
 
 class Section(BaseModel):

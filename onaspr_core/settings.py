@@ -21,6 +21,7 @@ from onaspr_core.setting_types import (
     BatchSize,
     Count,
     Fraction,
+    Gate,
     Name,
     Positive,
     Section,
@@ -132,9 +133,19 @@ class SamplingSettings(Section):
 
 
 class InversionSettings(Section):
-    """DDIM inversion (Eq 2). Steps are those of sampling: both walk one grid."""
+    """DDIM inversion (Eq 2). Steps are those of sampling: both walk one grid.
+
+    The first five are options beyond the paper, off by default (`docs/options.md`). The first
+    `forward_diffusion_steps` of inversion are forward diffusion with seeded noise instead; `whitening` brings
+    inverted noise nearer to white noise; the noises of the n = `neighbours` nearest clips are blended; below
+    a cosine of `similarity_gate`'s first number eta is 0, above its second whole, and linear between.
+    """
 
     fixed_point_iterations: Annotated[int, Field(ge=0)] = 0
+    forward_diffusion_steps: Annotated[int, Field(ge=0)] = 0
+    whitening: Literal["none", "standardize", "spatial"] = "none"
+    neighbours: Count = 1
+    similarity_gate: Gate | None = None
     scope: Literal["prompts", "pool"] = "prompts"
     measure_round_trip: bool = True
     batch_size: BatchSize = 1
@@ -213,6 +224,15 @@ class Experiment(Section):
     sampling: SamplingSettings = SamplingSettings()
     inversion: InversionSettings = InversionSettings()
     evaluation: EvaluationSettings
+
+    @model_validator(mode="after")
+    def _forward_diffusion_is_within_the_steps(self) -> "Experiment":
+        forward, steps = self.inversion.forward_diffusion_steps, self.sampling.steps
+        if forward > steps:
+            raise ValueError(
+                f"inversion.forward_diffusion_steps = {forward}: allowed is up to sampling.steps = {steps}"
+            )
+        return self
 
     def changed(self, **values: Any) -> "Experiment":
         """Return the experiment with other values of some keys, checked as those of the file are.

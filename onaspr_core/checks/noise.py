@@ -52,7 +52,7 @@ def noise_is_nearly_gaussian(workspace: Workspace, e: Experiment) -> Finding:
         said += (
             f"; that is more than {percent(limits.noise_share)}. A large eta would carry it into the videos: "
             "look whether the pool's clips are of the kind that the backbone was trained on, and at the "
-            "round-trip error of inverted_latents"
+            "round-trip error of inverted_latents; `inversion.whitening` makes noise nearer to Gaussian"
         )
     rows = [(pair, name.replace("_", " "), value) for _, pair, name, value in outside]
     facts = {

@@ -5,7 +5,7 @@ from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.prompts import load_prompts, read_prompt_file
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.neighbours import neighbours_of
+from onaspr_core.retrieval.neighbours import neighbours_of, noise_neighbours_of
 from onaspr_core.retrieval.recall import index_recall
 from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.settings import Experiment
@@ -73,12 +73,15 @@ def every_prompt_has_neighbours(workspace: Workspace, e: Experiment) -> Finding:
     wanted = min(max(e.references.k, 1), state.pairs)
     ready = {(pair.id, pair.clip_key) for pair in pool_pairs(workspace, e.pool)}
     found = neighbours_of(workspace, e)
+    borrowed = noise_neighbours_of(workspace, e)
     problems = []
     for prompt_id, references in found.items():
         if len(references) != wanted:
             problems.append((prompt_id, f"{len(references)} references in place of {wanted}"))
-        elif (references[0].pair_id, references[0].clip_key) not in ready:
-            problems.append((prompt_id, f"its neighbour {references[0].pair_id} has no readable clip"))
+        elif lacking := [
+            one.pair_id for one in borrowed[prompt_id] if (one.pair_id, one.clip_key) not in ready
+        ]:
+            problems.append((prompt_id, f"its neighbour {lacking[0]} has no readable clip"))
     return every(
         f"prompts have {wanted} references and a neighbour with a readable clip",
         len(found),

@@ -41,7 +41,7 @@ def every_prompt_has_a_video(workspace: Workspace, e: Experiment, variant: str) 
 
 def _why_there_is_none(workspace: Workspace, item: VideoItem, variant: str) -> str:
     """Say why a video is missing, as far as the stores tell; the stage's own words are in its failures."""
-    if item.inverted_key is not None and not workspace.store.has(INVERTED, item.inverted_key):
+    if any(not workspace.store.has(INVERTED, key) for key in item.inverted_keys):
         return "no video, and no inverted noise of its neighbour: materialize inverted_latents first"
     return (
         f"no video: {variant}_videos says under `failures` why; where it is values that are not finite, "

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from onaspr_core.errors import UserError
 
+SPACE, TIME = (2, 3), (1,)
+"""Axes of a latent (C, T, h, w)."""
+
 
 def random_noise(shape: Sequence[int], *, seed: int, prompt_id: str, sample_index: int) -> Tensor:
     """Draw the standard Gaussian noise that belongs to one sample of one prompt.
@@ -66,6 +69,23 @@ def mix_noise(random: Tensor | None, inverted: Tensor | None, eta: float) -> Ten
     return random * (1.0 / norm) + inverted * (eta / norm)
 
 
+def blend_noises(noises: Sequence[Tensor]) -> Tensor:
+    """Add noises with equal weights 1/√n, which keeps the variance of independent ones; beyond the paper.
+
+    Args:
+        noises: One or more of one shape; a single one is returned bit for bit.
+
+    Raises:
+        UserError: without noises, or where shapes differ.
+    """
+    shapes = {tuple(noise.shape) for noise in noises}
+    if len(shapes) != 1:
+        raise UserError(f"noises to blend must be one or more of one shape, not of {sorted(shapes)}")
+    if len(noises) == 1:
+        return noises[0]
+    return torch.stack(list(noises)).sum(0) / math.sqrt(len(noises))
+
+
 def _needed(noise: Tensor | None, name: str, eta: float) -> Tensor:
     if noise is None:
         raise UserError(f"eta = {eta} needs {name} noise, and there is none")
@@ -88,19 +108,32 @@ def diagnostics(noise: Tensor) -> dict[str, float | None]:
     centred = values - mean
     variance = centred.square().mean()
     spread = float(variance)
-
-    def correlation(*axes: int) -> float | None:
-        products = [
-            (centred.narrow(axis, 0, size - 1) * centred.narrow(axis, 1, size - 1)).flatten()
-            for axis in axes
-            if (size := centred.shape[axis]) > 1
-        ]
-        return float(torch.cat(products).mean()) / spread if products and spread > 0 else None
-
     return {
         "mean": float(mean),
         "variance": spread,
         "kurtosis": float(centred.pow(4).mean()) / spread**2 if spread > 0 else None,
-        "spatial_autocorrelation": correlation(2, 3),
-        "temporal_autocorrelation": correlation(1),
+        "spatial_autocorrelation": autocorrelation(values, SPACE),
+        "temporal_autocorrelation": autocorrelation(values, TIME),
     }
+
+
+def autocorrelation(noise: Tensor, axes: Sequence[int], lag: int = 1) -> float | None:
+    """Return the correlation of values that lie `lag` apart along any of the axes; 0 for white noise.
+
+    Args:
+        noise: One latent (C, T, h, w).
+        axes: `SPACE` or `TIME`.
+        lag: 1 or more.
+
+    Returns:
+        None where no values lie so far apart, or the latent is constant.
+    """
+    values = noise.detach().double().cpu()
+    centred = values - values.mean()
+    spread = float(centred.square().mean())
+    products = [
+        (centred.narrow(axis, 0, size - lag) * centred.narrow(axis, lag, size - lag)).flatten()
+        for axis in axes
+        if (size := centred.shape[axis]) > lag
+    ]
+    return float(torch.cat(products).mean()) / spread if products and spread > 0 else None

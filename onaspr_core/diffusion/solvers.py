@@ -48,33 +48,59 @@ def invert(
     levels: NoiseLevels,
     prediction_type: str = "epsilon",
     fixed_point_iterations: int = 0,
+    start: int = 0,
 ) -> Tensor:
     """Carry a clean latent to the noise that denoises to it, Eq 2 of arXiv 2311.00949.
 
     The mirror of `denoise` on the same grid, with the prediction taken at the step's source level.
 
     Args:
-        predict: Called with the latent and its level, from 0 up to levels.steps − 1.
-        z: Latent at level 0, any shape, float32 or float64; it is not changed.
+        predict: Called with the latent and its level, from `start` up to levels.steps − 1.
+        z: Latent at level `start`, any shape, float32 or float64; it is not changed.
         levels: The grid to walk.
         prediction_type: As for `denoise`.
         fixed_point_iterations: Beyond the paper. Each asks the model again, at the step's target level, for
             the latent that `denoise` would carry back to z exactly (as in arXiv 2309.04907).
+        start: The level to begin at. Above 0 is beyond the paper: `diffuse` brings a clean latent there.
 
     Returns:
         The latent at the last level, of z's shape.
 
     Raises:
-        UserError: for another prediction type or a negative number of iterations.
+        UserError: for another prediction type, a negative number of iterations, or a level that is none.
     """
     if fixed_point_iterations < 0:
         raise UserError(f"fixed_point_iterations = {fixed_point_iterations}: it must be 0 or more")
-    for level in range(levels.steps):
+    _known_level(levels, start)
+    for level in range(start, levels.steps):
         noisier = step(z, predict(z, level), levels, level, level + 1, prediction_type)
         for _ in range(fixed_point_iterations):
             noisier = step_back(z, predict(noisier, level + 1), levels, level + 1, level, prediction_type)
         z = noisier
     return z
+
+
+def diffuse(clean: Tensor, gaussian: Tensor, levels: NoiseLevels, level: int) -> Tensor:
+    """Return signal[level]·clean + noise[level]·gaussian, the forward process in one step.
+
+    In place of the first inversion steps it keeps their error out of smooth regions (arXiv 2410.23530).
+
+    Args:
+        clean: Clean latents, any shape.
+        gaussian: Standard Gaussian noise of that shape.
+        levels: The grid.
+        level: From 0 to levels.steps.
+
+    Raises:
+        UserError: for a level that the grid does not have.
+    """
+    _known_level(levels, level)
+    return float(levels.signal[level]) * clean + float(levels.noise[level]) * gaussian
+
+
+def _known_level(levels: NoiseLevels, level: int) -> None:
+    if not 0 <= level <= levels.steps:
+        raise UserError(f"level {level}: the grid of {levels.steps} steps has levels 0 to {levels.steps}")
 
 
 def step(

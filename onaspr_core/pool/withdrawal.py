@@ -88,8 +88,8 @@ def remove_withdrawn(workspace: Workspace) -> Removed:
     """Delete inverted latents and videos that were made of withdrawn items only.
 
     An inverted latent is one's when its record names the clip of a withdrawn pair, or the pair itself, and no
-    pool has that clip now; a video when its record names such a clip as its neighbour. Records are read only
-    where something was withdrawn, and something was withdrawn or made since the last time.
+    pool has that clip now; a video when its record names such a clip among its neighbours. Records are read
+    only where something was withdrawn, and something was withdrawn or made since the last time.
     """
     store = workspace.store
     pairs = {(pool, pair_id) for pool, pair_id, _ in withdrawn_pairs(workspace)}
@@ -103,7 +103,7 @@ def remove_withdrawn(workspace: Workspace) -> Removed:
         and (clip in keys or (record.get("pool"), record.get("pair_id")) in pairs)
     }
     clips = keys.union(latents.values())
-    videos = [key for key, record in _records(store, VIDEO) if _neighbour(record) in clips]
+    videos = [key for key, record in _records(store, VIDEO) if not clips.isdisjoint(_neighbours(record))]
     for kind, found in ((INVERTED, list(latents)), (VIDEO, videos)):
         for key in found:
             store.delete(kind, key)
@@ -143,6 +143,7 @@ def _records(store: ArtifactStore, kind: str) -> list[tuple[str, dict[str, Any]]
     return found
 
 
-def _neighbour(record: dict[str, Any]) -> str | None:
-    neighbour = record.get("neighbour")
-    return neighbour.get("clip_key") if isinstance(neighbour, dict) else None
+def _neighbours(record: dict[str, Any]) -> list[str]:
+    """The clips whose noise a video was made from."""
+    told = [record.get("neighbour"), *record.get("blended_with", ())]
+    return [one["clip_key"] for one in told if isinstance(one, dict) and "clip_key" in one]

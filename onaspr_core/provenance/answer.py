@@ -27,6 +27,7 @@ Facts = Mapping[str, Any]
 """JSON values by name; what is not known is None."""
 
 _OF_THE_CLIP = ("clip_key", "pair_id", "caption", "pool")
+_GATE = ("eta_before_gate", "similarity_gate")
 _SAMPLING = ("steps", "guidance_scale", "frames", "height", "width", "fps")
 _BACKBONE = ("model", "family", "dtype", "fingerprint")
 
@@ -38,7 +39,8 @@ class Provenance:
     `video` has its key and file, the variant that it amounts to, the name it was first `made_as`, and all
     names that it `serves` now. Equal videos are one item: what the key leaves out (gamma within a step, the
     neighbour's caption, the device) is that of the first. `noise` has the neighbour and the inverted noise,
-    both None where eta is 0; `rewriting` is None where no rewrite was asked for. `notes` are sentences: what
+    both None where eta is 0; those that were blended with them as `neighbour_2` and so on; and the similarity
+    gate where there was one. `rewriting` is None where no rewrite was asked for. `notes` are sentences: what
     is different now, and what could not be found.
     """
 
@@ -65,15 +67,23 @@ def provenance_of(workspace: Workspace, what: str) -> Provenance:
     record = workspace.store.record(KIND, found.key)
     notes = [found.note] if found.note else []
     video = _video(workspace, what, found, record, notes)
-    inverted, pool = _inverted(workspace, record, notes)
+    pool = record.get("pool")
+    borrowed: dict[str, Any] = {"neighbour": None, "inverted": None}
+    for place, (told, inverted_key) in enumerate(_lenders(record), 1):
+        # Records from before they named the pool: the first that had the clip inverted is the best known.
+        inverted, of_the_noise = _inverted(workspace, inverted_key, notes)
+        pool = pool or of_the_noise
+        which = f"_{place}" if place > 1 else ""
+        borrowed[f"neighbour{which}"] = _neighbour(workspace, record, told, pool, notes)
+        borrowed[f"inverted{which}"] = inverted
     return Provenance(
         video=video,
         prompt={"id": record["prompt_id"], "text": record["prompt"]},
         noise={
             "eta": record["eta"],
             "random": None if record["eta"] == "inf" else {k: record[k] for k in ("seed", "sample_index")},
-            "neighbour": _neighbour(workspace, record, pool, notes),
-            "inverted": inverted,
+            **borrowed,
+            **{name: record[name] for name in _GATE if name in record},
         },
         rewriting=_rewriting(workspace, found, record, notes),
         sampling={name: record[name] for name in _SAMPLING},
@@ -100,6 +110,11 @@ def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: 
         for name in names
         if name.fallback_reason
     ]
+    notes += [
+        f"{name} uses it because the gate shuts at its neighbour's similarity of {name.shut:.3f}."
+        for name in names
+        if name.shut is not None
+    ]
     used = (record["inverted_key"] is not None, record["rewritten_steps"] > 0)
     first = [record.get(part) for part in ("experiment", "variant", "prompt_id")]
     made_as = "/".join(map(str, first)) if None not in first else None
@@ -118,27 +133,28 @@ def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: 
     }
 
 
-def _inverted(workspace: Workspace, record: Facts, notes: list[str]) -> tuple[Facts | None, str | None]:
-    """The inverted noise, and the pool whose clip it is of."""
-    key, pool = record["inverted_key"], record.get("pool")
-    if key is None:
-        return None, None
+def _lenders(record: Facts) -> list[tuple[Facts, str]]:
+    """The references whose noise was mixed in, best first, each with the key of its noise."""
+    if record["inverted_key"] is None:
+        return []
+    others = [(told, told["inverted_key"]) for told in record.get("blended_with", ())]
+    return [(record["neighbour"], record["inverted_key"]), *others]
+
+
+def _inverted(workspace: Workspace, key: str, notes: list[str]) -> tuple[Facts, str | None]:
+    """What is told of inverted noise, and the pool that its clip was first inverted for."""
     try:
         told = workspace.store.record(INVERTED, key)
     except UserError as problem:
         notes.append(f"Of its inverted noise nothing but the key is known: {problem}.")
-        return {"key": key}, pool
+        return {"key": key}, None
     left_out = {*_OF_THE_CLIP, *ADDED, "backbone", "backbone_fingerprint"}
     noise = {"key": key, **{name: value for name, value in told.items() if name not in left_out}}
-    # Records from before they named the pool: the first that had the clip inverted is the best that is known.
-    return noise, pool or told.get("pool")
+    return noise, told.get("pool")
 
 
-def _neighbour(workspace: Workspace, record: Facts, pool: str | None, notes: list[str]) -> Facts | None:
+def _neighbour(workspace: Workspace, record: Facts, told: Facts, pool: str | None, notes: list[str]) -> Facts:
     """The clip as it was found, where it came from, and notes on what its pool says otherwise now."""
-    told = record["neighbour"]
-    if told is None:
-        return None
     pair_id, key = told["pair_id"], told["clip_key"]
     listed = [(pair, row) for pair, row in pairs_named(workspace, pair_id) if pool in (pair.pool, None)]
     if not listed:

@@ -35,12 +35,17 @@ class Found:
 
 @dataclass(frozen=True)
 class VideoName:
-    """A use of a video; `fallback_reason` says why a variant with rewriting uses one without."""
+    """A use of a video.
+
+    `fallback_reason` says why a variant with rewriting uses one without; `shut` is the similarity at which
+    the gate of a variant with inverted noise made it use one without.
+    """
 
     experiment: str
     variant: str
     prompt_id: str
     fallback_reason: str | None = None
+    shut: float | None = None
 
     def __str__(self) -> str:
         """The name that the video can be asked for by."""
@@ -97,7 +102,7 @@ def names_of(workspace: Workspace, key: str, record: Mapping[str, Any]) -> tuple
                 untold.setdefault(str(problem), []).append(name)
                 continue
             if item.key == key:
-                names.append(replace(name, fallback_reason=item.fallback_reason))
+                names.append(replace(name, fallback_reason=item.fallback_reason, shut=item.shut))
     notes = [
         f"Whether it is {' or '.join(map(str, alike))} now cannot be told: {problem}."
         for problem, alike in untold.items()
@@ -109,9 +114,10 @@ def _may_use(e: Experiment, variant: str, record: Mapping[str, Any]) -> bool:
     """Say whether a variant could come to this video, so that no model is hashed for one that could not."""
     eta = e.eta if VARIANTS[variant].inverted_noise else 0.0
     m = rewritten_step_count(e.sampling.steps, e.gamma) if VARIANTS[variant].rewritten_prompt else 0
-    made_with = (record["steps"], record["guidance_scale"], float(record["eta"]))
-    same = (e.sampling.steps, e.sampling.guidance_scale, eta) == made_with
-    return same and record["rewritten_steps"] in (0, m)
+    made_with = float(record["eta"])
+    same = (e.sampling.steps, e.sampling.guidance_scale) == (record["steps"], record["guidance_scale"])
+    could = made_with <= eta if e.inversion.similarity_gate else made_with == eta
+    return same and could and record["rewritten_steps"] in (0, m)
 
 
 def _by_file(workspace: Workspace, path: Path) -> Found:

@@ -19,6 +19,7 @@ from onaspr_core.compute import Outcome
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.evaluation.metrics import RIGHT
 from onaspr_core.evaluation.score_table import prompt_scores_of, scores_of
+from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.pool.clips import clip_bytes
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
@@ -52,6 +53,7 @@ class _Gathered:
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     references: Mapping[str, Sequence[Reference]]
     rewrites: Mapping[str, Rewrite]
+    gated: int
 
 
 def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
@@ -64,7 +66,7 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
     view = GalleryView(
         experiment=e.name,
         summary=_summary(workspace, e, len(prompts)),
-        settings=settings_of(workspace, e),
+        settings=settings_of(workspace, e, gathered.gated),
         table=scores_of(workspace, e),
         prompts=[_prompt_view(prompt, gathered) for prompt in prompts],
         pixelated=workspace.settings.backbones[e.backbone].height <= LARGEST_PIXELATED,
@@ -86,12 +88,16 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
     return replace(outcome, facts=facts)
 
 
-def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]:
+def settings_of(workspace: Workspace, e: Experiment, gated: int = 0) -> list[tuple[str, Values]]:
     """The experiment's settings for people, in groups of (name, value).
 
-    Only what the page's items were made with: gamma as the steps it comes to, and no pool size, because
-    neither moves anything while the items stay.
+    Only what the page's items were made with: gamma as the steps it comes to, the similarity gate as how many
+    videos of a variant have less eta by it (`gated`), and no pool size, because none of them moves anything
+    while the items stay. Options beyond the paper are told where they are in use.
     """
+    options = {**inversion_options(e), **mixing_options(e)}
+    options.pop("similarity_gate", None)
+    told = [(name.replace("_", " "), str(value)) for name, value in options.items()]
     backbone = workspace.settings.backbones[e.backbone]
     m = rewritten_step_count(e.sampling.steps, e.gamma)
     rewriter = e.rewriter
@@ -103,6 +109,8 @@ def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]
                 ("rewritten steps (gamma)", f"{m} of {e.sampling.steps}"),
                 ("references", str(e.references.k)),
                 ("fixed-point iterations", str(e.inversion.fixed_point_iterations)),
+                *told,
+                *([("similarity gate", f"less eta for {gated} prompts")] if gated else []),
             ],
         ),
         (
@@ -150,10 +158,8 @@ def settings_of(workspace: Workspace, e: Experiment) -> list[tuple[str, Values]]
 
 
 def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
-    keys = {
-        variant: {item.prompt.id: item.key for item in generation.video_items(workspace, e, variant)}
-        for variant in VARIANTS
-    }
+    items = {variant: generation.video_items(workspace, e, variant) for variant in VARIANTS}
+    keys = {variant: {item.prompt.id: item.key for item in own} for variant, own in items.items()}
     wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
     return _Gathered(
         keys=keys,
@@ -161,6 +167,7 @@ def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
         scores=prompt_scores_of(workspace, e),
         references=neighbours_of(workspace, e),
         rewrites=rewrites_of(workspace, e),
+        gated=sum(item.eta < e.eta for item in items["ona"]),
     )
 
 

@@ -21,12 +21,10 @@ from onaspr_core.progress import track
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
 from onaspr_core.retrieval.references import Reference as Reference
+from onaspr_core.retrieval.references import nearest_clips, searched
 from onaspr_core.retrieval.versions import CaptionState, caption_state
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
-
-LEAST_SEARCHED = 5
-"""So many are found whatever k is: the paper's k, so that a smaller one finds nothing anew."""
 
 PROMPTS_PER_WRITE = 4096
 PROMPTS_SHOWN = 20
@@ -38,7 +36,7 @@ _SEARCHES = "create table if not exists neighbour_searches (experiment text, pro
 
 
 def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
-    """Find the max(k, 5) captions of the pool nearest to each prompt; one search serves every k up to 5.
+    """Find the captions of the pool nearest to each prompt; one search serves noise and every k up to 5.
 
     Items are prompts. The version is that of all that was found: a change of the pool that leaves it alone,
     or of k within what is searched, moves nothing downstream.
@@ -87,20 +85,34 @@ def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tup
         UserError: when neighbours have not been materialized for a prompt's present text, the pool's present
             captions and clips, the embedding model, and k.
     """
-    prompts = load_prompts(workspace, experiment)
-    state = caption_state(workspace, experiment.pool, embedder(workspace).fingerprint)
-    found = _found(workspace, experiment, _search_keys(experiment, prompts, state))
     used = max(experiment.references.k, 1)
+    found = _present(workspace, experiment)
     return {prompt_id: references[:used] for prompt_id, references in found.items()}
 
 
-def _searched(experiment: Experiment) -> int:
-    return max(experiment.references.k, LEAST_SEARCHED)
+def noise_neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
+    """Return by prompt id the references whose clips' noise a prompt borrows, best first.
+
+    Their clips are distinct, and as many as `inversion.neighbours` says, fewer only where no more were found.
+
+    Raises:
+        UserError: as `neighbours_of`.
+    """
+    count = experiment.inversion.neighbours
+    found = _present(workspace, experiment)
+    return {prompt_id: nearest_clips(references, count) for prompt_id, references in found.items()}
+
+
+def _present(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
+    """All that was found for the prompts, captions and settings of now."""
+    prompts = load_prompts(workspace, experiment)
+    state = caption_state(workspace, experiment.pool, embedder(workspace).fingerprint)
+    return _found(workspace, experiment, _search_keys(experiment, prompts, state))
 
 
 def _search_keys(experiment: Experiment, prompts: Sequence[Prompt], state: CaptionState) -> dict[str, str]:
     """The content key of each prompt's search, by prompt id."""
-    same = {"k": _searched(experiment), "pool": state.version, "embedder": state.fingerprint}
+    same = {"k": searched(experiment), "pool": state.version, "embedder": state.fingerprint}
     return {
         prompt.id: content_key(
             "neighbours", experiment=experiment.name, id=prompt.id, text=prompt.text, **same
@@ -163,7 +175,7 @@ def _maker(
         vectors = prompt_vectors(workspace, encoder, [prompt.text for prompt in batch])
         label = f"captions of {experiment.pool} searched for {len(batch)} prompts"
         with track(label, table.lance.count_rows()) as advance:
-            found = nearest_pairs(table, vectors, _searched(experiment), advance=advance)
+            found = nearest_pairs(table, vectors, searched(experiment), advance=advance)
         _store(workspace, experiment, [(prompt.id, keys[prompt.id]) for prompt in batch], found)
         return ()
 

@@ -3,11 +3,17 @@
 What does not belong here: how the captions nearest to a prompt are found (`search`, `exact`, `lookup`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onaspr_core.retrieval.exact import Hit
+from onaspr_core.settings import Experiment
+
+LEAST_SEARCHED = 5
+"""So many are found whatever k is: the paper's k, so that a smaller one finds nothing anew."""
+CAPTIONS_PER_CLIP = 5
+"""How many captions of one clip may lie before the next clip's: Flickr30k has five of an image."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,25 @@ class Reference:
     caption: str
     similarity: float
     rank_in_pool: int
+
+
+def searched(e: Experiment, *, for_noise: bool = True) -> int:
+    """Return how many captions are found for each prompt of an experiment.
+
+    Args:
+        e: The experiment.
+        for_noise: Counts what noise of several neighbours asks for, a clip with up to 5 captions of its own.
+    """
+    several = e.inversion.neighbours if for_noise and e.inversion.neighbours > 1 else 0
+    return max(e.references.k, LEAST_SEARCHED, CAPTIONS_PER_CLIP * several)
+
+
+def nearest_clips(found: Sequence[Reference], count: int) -> tuple[Reference, ...]:
+    """Return the nearest reference of each of the `count` nearest distinct clips; fewer where found are."""
+    first: dict[str, Reference] = {}
+    for one in found:
+        first.setdefault(one.clip_key, one)
+    return tuple(first.values())[:count]
 
 
 def references(

@@ -42,7 +42,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> None:
         prompt: (Reference(f"pair-{name}", f"clip-{name}", f"caption {name}", 0.9, 1),)
         for prompt, name in NEIGHBOURS.items()
     }
-    monkeypatch.setattr(inversion, "neighbours_of", lambda workspace, e: references)
+    monkeypatch.setattr(inversion, "noise_neighbours_of", lambda workspace, e: references)
     monkeypatch.setattr(inversion, "read_clip", lambda workspace, key: clip_of(key[-1]))
     pairs = [
         Pair("pool", f"pair-{n}", f"caption {n}", i, Media(n), f"clip-{n}") for i, n in enumerate("abcdef")

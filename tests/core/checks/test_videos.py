@@ -43,8 +43,7 @@ def test_what_is_missing_damaged_or_of_another_shape_is_named(project: Project) 
 
 def test_a_video_whose_inverted_noise_is_gone_says_so(project: Project) -> None:
     item = items(project)[0]
-    assert item.inverted_key is not None
     project.remove(KIND, item.key)
-    project.remove(INVERTED, item.inverted_key)
+    project.remove(INVERTED, item.inverted_keys[0])
     found = every_prompt_has_a_video(project.open(), project.e, "ona")
     assert "materialize inverted_latents first" in found.rows[0][1]

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from onaspr_core.diffusion.noise import diagnostics, mix_noise, random_noise
+from onaspr_core.diffusion.noise import (
+    SPACE,
+    TIME,
+    autocorrelation,
+    blend_noises,
+    diagnostics,
+    mix_noise,
+    random_noise,
+)
 from onaspr_core.errors import UserError
 
 SHAPE = (4, 8, 8, 8)
@@ -118,3 +126,29 @@ def test_diagnostics_of_a_checkerboard_worked_by_hand() -> None:
 def test_diagnostics_of_an_image_and_of_a_constant_leave_out_what_has_no_meaning() -> None:
     assert diagnostics(torch.randn(4, 1, 8, 8))["temporal_autocorrelation"] is None
     assert diagnostics(torch.ones(4, 2, 8, 8))["kurtosis"] is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_blending_independent_noises_keeps_the_variance(count: int) -> None:
+    noises = [random_noise((4, 16, 32, 32), seed=5, prompt_id=str(i), sample_index=0) for i in range(count)]
+    blended = blend_noises(noises)
+    assert float(blended.var()) == pytest.approx(1, abs=0.02)
+    assert torch.allclose(blended * math.sqrt(count), sum(noises, torch.zeros(())), atol=1e-5)
+
+
+def test_a_single_noise_is_its_own_blend_and_other_shapes_are_refused() -> None:
+    assert torch.equal(blend_noises([drawn()]), drawn())
+    with pytest.raises(UserError, match="one shape"):
+        blend_noises([drawn(), drawn()[:1]])
+    with pytest.raises(UserError, match="one or more"):
+        blend_noises([])
+
+
+def test_the_autocorrelation_is_that_of_values_a_lag_apart() -> None:
+    assert diagnostics(drawn())["spatial_autocorrelation"] == autocorrelation(drawn(), SPACE)
+    moved = torch.zeros(1, 40, 1, 1)
+    moved[:, ::4] = 1.0
+    assert autocorrelation(moved, TIME, 4) == pytest.approx(1, abs=0.1)
+    assert (autocorrelation(moved, TIME, 2) or 0) == pytest.approx(-1 / 3, abs=0.1)
+    assert autocorrelation(moved, TIME, 40) is None and autocorrelation(moved, SPACE) is None
+    assert autocorrelation(torch.ones(1, 4, 4, 4), TIME) is None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from onaspr_core.diffusion.flow_levels import flow_levels_from_config
 from onaspr_core.diffusion.levels import NoiseLevels, levels_from_config, snr_shifted_alphas_cumprod
-from onaspr_core.diffusion.solvers import PREDICTION_TYPES, denoise, invert
+from onaspr_core.diffusion.solvers import PREDICTION_TYPES, denoise, diffuse, invert, step
 from onaspr_core.errors import UserError
 
 STABLE_DIFFUSION: dict[str, Any] = {
@@ -267,3 +267,39 @@ def test_unknown_prediction_types_and_negative_iterations_are_refused() -> None:
             solver(lambda z, _: z, latent(), levels, "sample")
     with pytest.raises(UserError, match="fixed_point_iterations"):
         invert(lambda z, _: z, latent(), levels, fixed_point_iterations=-1)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("level", [0, 1, 6, 7])
+def test_diffusing_forward_is_the_weighted_sum_of_the_grid(prediction_type: str, level: int) -> None:
+    levels = levels_for(prediction_type, 7)
+    clean, gaussian = latent(1), latent(2)
+    found = diffuse(clean, gaussian, levels, level)
+    assert torch.equal(found, levels.signal[level] * clean + levels.noise[level] * gaussian)
+
+
+def test_inversion_from_a_level_walks_the_rest_of_the_grid() -> None:
+    levels, asked = diffusion_levels(7), []
+    model = gaussian_model(levels, "epsilon")
+
+    def predict(z: Tensor, level: int) -> Tensor:
+        asked.append(level)
+        return model(z, level)
+
+    whole = invert(predict, latent(), levels)
+    assert asked == list(range(7))
+    part = latent()
+    for level in range(3):
+        part = step(part, model(part, level), levels, level, level + 1, "epsilon")
+    asked.clear()
+    assert torch.equal(invert(predict, part, levels, start=3), whole)
+    assert asked == [3, 4, 5, 6]
+    assert torch.equal(invert(predict, latent(), levels, start=7), latent())
+
+
+@pytest.mark.parametrize("level", [-1, 8])
+def test_a_level_that_the_grid_lacks_is_refused(level: int) -> None:
+    with pytest.raises(UserError, match="levels 0 to 7"):
+        diffuse(latent(), latent(), diffusion_levels(7), level)
+    with pytest.raises(UserError, match="levels 0 to 7"):
+        invert(gaussian_model(diffusion_levels(7), "epsilon"), latent(), diffusion_levels(7), start=level)

@@ -35,7 +35,7 @@ def before(tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytes
         prompt: Rewrite(text if prompt == UNCHANGED else f"{text} in the sun", text, (), None, (), "test")
         for prompt, text in PROMPTS.items()
     }
-    monkeypatch.setattr(generation, "neighbours_of", lambda workspace, e: references)
+    monkeypatch.setattr(generation, "noise_neighbours_of", lambda workspace, e: references)
     monkeypatch.setattr(generation, "rewrites_of", lambda *_: rewrites)
     for prompt in PROMPTS:
         key = inverted_latent_key(tiny_workspace, experiment, f"clip-{prompt}")

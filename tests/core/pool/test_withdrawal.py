@@ -56,6 +56,21 @@ def test_without_withdrawn_items_nothing_is_read_and_nothing_goes(
     assert left(workspace) == "abc|abcd"
 
 
+def test_a_video_that_blended_withdrawn_noise_with_another_goes_too(
+    workspace: Workspace, takedown: Path
+) -> None:
+    told = {
+        pair.id: {"pair_id": pair.id, "clip_key": pair.clip_key} for pair in listed_pairs(workspace, "small")
+    }
+    for key, first, second in (("e", "a.mp4", "b.mp4"), ("f", "a.mp4", "c.mp4")):
+        record = {"neighbour": told[first], "blended_with": [{**told[second], "inverted_key": "x"}]}
+        workspace.store.write(VIDEO, key * 40, ".mp4", b"video", record)
+    takedown.write_text("b.mp4\n")
+    build_manifest(workspace)
+    assert remove_withdrawn(workspace) == Removed(inverted_latents=1, videos=2)
+    assert left(workspace) == "ac|acdf"
+
+
 def test_what_was_made_of_a_withdrawn_item_is_deleted_and_only_that(
     workspace: Workspace, takedown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What the answer holds, for every variant; and that it holds when settings, pool and store have changed."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from onaspr_core.generation import KIND, generate_videos
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import invert_clips
 from onaspr_core.pool.manifest import build_manifest
+from onaspr_core.provenance.__main__ import as_text
 from onaspr_core.provenance.answer import Provenance, provenance_of
-from onaspr_core.retrieval.neighbours import neighbours_of
+from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of, noise_neighbours_of
 from onaspr_core.rewriting import stored
 from onaspr_core.rewriting.stored import rewrites_that_say, store_rewrite, stored_rewrites
 from onaspr_core.trial import Trial, generate_trial
@@ -92,6 +94,54 @@ def test_the_noise_is_traced_to_the_source_video_and_its_address(world: Workspac
     stored_noise = world.store.read_tensors(INVERTED, inverted["key"])["noise"].astype(float)
     assert inverted["diagnostics"]["variance"] == pytest.approx(stored_noise.var(), rel=1e-3)
     assert inverted["steps"] == 4 and np.isfinite(inverted["round_trip_error"])
+
+
+def test_blended_noise_is_traced_to_each_of_its_clips(world: Workspace) -> None:
+    changed = reopened(world, ("^sampling = ", "inversion = { neighbours = 2 }\nsampling = "))
+    e = changed.settings.experiment("tiny")
+    for stage in (find_neighbours, invert_clips, partial(generate_videos, variant="ona")):
+        assert not stage(changed, e).failures
+    noise = provenance_of(changed, "tiny/ona/p2").noise
+    best, second = noise_neighbours_of(changed, e)["p2"]
+    assert (noise["neighbour"]["pair_id"], noise["neighbour_2"]["pair_id"]) == (best.pair_id, second.pair_id)
+    assert noise["neighbour_2"]["source"].endswith(f"{second.pair_id}.mp4")
+    assert noise["inverted_2"]["key"] != noise["inverted"]["key"]
+    assert np.isfinite(noise["inverted_2"]["round_trip_error"])
+    assert "neighbour 2" in as_text(provenance_of(changed, "tiny/ona/p2"))
+
+
+def test_options_of_inversion_are_told_and_those_of_the_paper_are_not(world: Workspace) -> None:
+    names = {"whitening", "forward_diffusion_steps", "diagnostics_before_whitening"}
+    assert not names & set(provenance_of(world, "tiny/ona/p2").noise["inverted"])
+    options = 'inversion = { whitening = "spatial", forward_diffusion_steps = 2 }\nsampling = '
+    changed = reopened(world, ("^sampling = ", options))
+    e = changed.settings.experiment("tiny")
+    for stage in (invert_clips, partial(generate_videos, variant="ona")):
+        assert not stage(changed, e).failures
+    inverted = provenance_of(changed, "tiny/ona/p2").noise["inverted"]
+    assert (inverted["whitening"], inverted["forward_diffusion_steps"]) == ("spatial", 2)
+    assert names <= set(inverted)
+
+
+def test_a_gate_is_told_and_a_shut_one_is_why_a_video_is_the_baselines(world: Workspace) -> None:
+    gate = "inversion = {{ similarity_gate = [{}, {}] }}\nsampling = "
+    cosines = {
+        id_: found[0].similarity
+        for id_, found in neighbours_of(world, world.settings.experiment("tiny")).items()
+    }
+    least = min(cosines, key=lambda id_: cosines[id_])
+    low = cosines[least] + 1e-3
+    changed = reopened(world, ("^sampling = ", gate.format(low, 1.0)))
+    generate_videos(changed, changed.settings.experiment("tiny"), "ona")
+    shut = provenance_of(changed, f"tiny/ona/{least}")
+    assert (shut.video["variant"], shut.noise["eta"], shut.noise["neighbour"]) == ("baseline", 0, None)
+    assert set(shut.video["serves"]) >= {f"tiny/baseline/{least}", f"tiny/ona/{least}"}
+    why = f"because the gate shuts at its neighbour's similarity of {cosines[least]:.3f}."
+    assert f"tiny/ona/{least} uses it {why}" in shut.notes
+    best = max(cosines, key=lambda id_: cosines[id_])
+    half = provenance_of(changed, f"tiny/ona/{best}").noise
+    assert half["eta"] == pytest.approx(0.5 * (cosines[best] - low) / (1 - low), abs=1e-5)
+    assert (half["eta_before_gate"], half["similarity_gate"]) == (0.5, [low, 1.0])
 
 
 def test_the_rewrite_is_traced_to_its_references_and_to_how_it_was_asked_for(

@@ -117,6 +117,7 @@ class Made:
 
     prompt: Prompt
     key: str
+    eta: float = 0.5
 
 
 @pytest.fixture

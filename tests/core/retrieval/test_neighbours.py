@@ -14,7 +14,13 @@ from onaspr_core.prompts import ingest_prompts
 from onaspr_core.retrieval import neighbours
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.index import embed_captions
-from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of
+from onaspr_core.retrieval.neighbours import (
+    Reference,
+    find_neighbours,
+    neighbours_of,
+    noise_neighbours_of,
+)
+from onaspr_core.retrieval.references import nearest_clips, searched
 from onaspr_core.settings import EvaluationSettings, Experiment, FeatureSettings, ReferenceSettings
 from onaspr_core.workspace import Workspace
 
@@ -291,3 +297,33 @@ print([name for name in ("lancedb", "sentence_transformers", "torch") if name in
         check=False,
     )
     assert run.stdout.split("\n")[:2] == ["2 ()", "[]"], run.stderr
+
+
+def test_noise_is_borrowed_of_distinct_clips_whatever_k_is(open_pools: Open, ask: Ask) -> None:
+    captions = {f"{i}.mp4": f"{text} {i % 3}" for i, text in enumerate([*PROMPTS.values()] * 4)}
+    workspace = open_pools(captions, changed=[name for name in captions if int(name[:-4]) % 2])
+    experiment, _ = ask(workspace, k=1)
+    several = experiment.changed(inversion={"neighbours": 2})
+    with pytest.raises(UserError, match="materialize neighbours"):
+        noise_neighbours_of(workspace, several)
+    before = neighbours_of(workspace, experiment)
+    find_neighbours(workspace, several)
+    assert neighbours_of(workspace, several) == before, "the references stay those of k"
+    for prompt_id, (best, other) in noise_neighbours_of(workspace, several).items():
+        assert best == before[prompt_id][0]
+        assert other.clip_key != best.clip_key and other.similarity <= best.similarity
+
+
+def test_clips_are_counted_once_and_best_first() -> None:
+    found = [Reference(f"p{i}", clip, "c", 1 - i / 10, i) for i, clip in enumerate("aabacb")]
+    assert [one.pair_id for one in nearest_clips(found, 2)] == ["p0", "p2"]
+    assert [one.pair_id for one in nearest_clips(found, 9)] == ["p0", "p2", "p4"]
+
+
+@pytest.mark.parametrize(("k", "count", "wanted"), [(2, 1, 5), (7, 1, 7), (2, 2, 10), (12, 2, 12)])
+def test_a_search_is_as_long_as_references_and_noise_need(
+    open_pools: Open, ask: Ask, k: int, count: int, wanted: int
+) -> None:
+    experiment, _ = ask(open_pools(NEAR), k=k)
+    assert searched(experiment.changed(inversion={"neighbours": count})) == wanted
+    assert searched(experiment.changed(inversion={"neighbours": count}), for_noise=False) == max(k, 5)
