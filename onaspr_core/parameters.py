@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from onaspr_core.artifacts import content_key
+from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
-from onaspr_core.settings import WITHOUT_EFFECT, BenchmarkSettings, Experiment, PoolSettings, Settings
+from onaspr_core.settings import BenchmarkSettings, Experiment, PoolSettings, Settings
 
 Content = dict[str, Any]
 """What a setting is made of, as JSON values."""

@@ -1,0 +1,61 @@
+"""The settings of a backbone: which model, from where, at what shape, and how it computes.
+
+What does not belong here: reading the settings file (`onaspr_core.settings`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from onaspr_core.setting_types import Count, Positive, Section
+
+Family = Literal["modelscope", "scvideo", "stable-diffusion-1.5", "sdxl", "animatediff", "cogvideox", "wan"]
+OF_IMAGES: frozenset[str] = frozenset({"stable-diffusion-1.5", "sdxl"})
+"""Families that make images."""
+
+
+class BackboneSettings(Section):
+    """A diffusion model: which family, from where, at what shape.
+
+    `path` is a folder, or a hub id at `revision`: a branch, a tag, or best a commit, which never moves.
+    What a branch named first stays; delete the folder that it was put in to have it anew.
+    `motion_adapter` is the folder of the motion modules that family animatediff puts into the model.
+    `vae_tiling` lets the autoencoder work tile by tile, which large frames show. `device` and what follows
+    change no result but for rounding: `offload` "model" keeps in GPU memory only the component that
+    computes, `vae_slicing` sends one video at a time through the autoencoder, `channels_last` and `compile`
+    are PyTorch's.
+    """
+
+    family: Family
+    path: str
+    revision: str = "main"
+    motion_adapter: str | None = None
+    frames: Count = 16
+    height: Annotated[int, Field(ge=8, multiple_of=8)] = 256
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 256
+    fps: Positive = 8.0
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    vae_tiling: bool = False
+    device: str = "auto"
+    offload: Literal["none", "model"] = "none"
+    vae_slicing: bool = False
+    channels_last: bool = False
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _images_have_one_frame(self) -> "BackboneSettings":
+        if self.family in OF_IMAGES and self.frames != 1:
+            raise ValueError(f"family {self.family} makes images: set frames = 1")
+        return self
+
+    @model_validator(mode="after")
+    def _motion_has_an_adapter(self) -> "BackboneSettings":
+        if self.family == "animatediff" and self.motion_adapter is None:
+            raise ValueError("family animatediff needs motion_adapter: name the folder of one")
+        if self.family != "animatediff" and self.motion_adapter is not None:
+            raise ValueError(f"family {self.family} takes no motion_adapter: remove it")
+        return self
+
+
+WITHOUT_EFFECT = frozenset({"device", "offload", "vae_slicing", "channels_last", "compile"})
+"""Settings of a backbone that say where and how it computes, and count for nothing."""
