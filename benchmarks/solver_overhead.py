@@ -35,7 +35,7 @@ def measure(backbone: Backbone, walk: str, batch: int, steps: int, guidance: flo
         nonlocal inside
         started = time.perf_counter()
         prediction = backbone.predict(z, level, conditioning, guidance if walk == "denoise" else None)
-        if backbone.device == "cuda":
+        if backbone.device.startswith("cuda"):
             torch.cuda.synchronize()
         inside += time.perf_counter() - started
         return prediction

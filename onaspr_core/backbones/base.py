@@ -57,7 +57,7 @@ class DiffusionBackbone(ABC):
         self.fingerprint = weights.fingerprint
         self.video_shape = weights.video_shape
         self.latent_shape = latent_shape
-        self.device = str(weights.device.type)
+        self.device = str(weights.device)
         self.prediction_type = prediction_type or str(scheduler_config.get("prediction_type", "epsilon"))
         if self.prediction_type not in PREDICTION_TYPES:
             raise UserError(

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
-from transformers import T5EncoderModel, T5Tokenizer
+from transformers import T5EncoderModel
 
 from onaspr_core.backbones.base import DiffusionBackbone, Texts
 from onaspr_core.backbones.clips import ClipAutoencoder, channels
@@ -31,7 +31,7 @@ class CogVideoXBackbone(DiffusionBackbone):
             UserError: for a video shape that the model cannot make, an image-to-video model, or a prediction
                 type that the solvers do not know.
         """
-        self._tokenizer = weights.tokenizer(T5Tokenizer)
+        self._tokenizer = weights.t5_tokenizer()
         self._text_encoder = weights.model(T5EncoderModel, "text_encoder")
         self._transformer = weights.denoiser(CogVideoXTransformer3DModel, "transformer")
         vae = weights.autoencoder(AutoencoderKLCogVideoX)

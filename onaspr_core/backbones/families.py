@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+PICKLES = (".bin", ".ckpt", ".pt")
+"""Suffixes of weights that are never read."""
+
 Classes = tuple[str, ...]
 """The classes that a component may be of, by the name that its config.json gives."""
 

@@ -22,13 +22,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from onaspr_core.artifacts import content_key
+from onaspr_core.backbones.families import PICKLES
 from onaspr_core.backbones.model_files import is_half
 from onaspr_core.errors import PassingError, UserError
 from onaspr_core.progress import logger
 from onaspr_core.settings import BackboneSettings
 
 WEIGHTS = ".safetensors"
-PICKLES = (".bin", ".ckpt", ".pt")
 BESIDE = (".json", ".txt", ".model")
 """What else of a component's folder is needed: configurations, vocabularies."""
 
@@ -56,9 +57,11 @@ def snapshot(
             pickles only; `PassingError` when it cannot be reached.
     """
     half = settings.dtype == "float16"
+    # Another family may need other components of the same model.
+    parts = content_key("components", names=sorted(folders))[:8]
     name = f"{repository.replace('/', '--')}/{settings.revision.replace('/', '--')}"
-    folder = Path(constants.HF_HOME, "onaspr", name, "half" if half else "full")
-    if folder.is_dir() and all(path.exists() for path in folder.rglob("*")):
+    folder = Path(constants.HF_HOME, "onaspr", name, f"{'half' if half else 'full'}-{parts}")
+    if _is_whole(folder):
         return folder
     where = f"model {repository!r}"
     try:
@@ -110,11 +113,17 @@ def _link(folder: Path, cached: Path, names: Sequence[str]) -> None:
     for name in names:
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
         (partial / name).symlink_to((cached / name).resolve())
-    shutil.rmtree(folder, ignore_errors=True)
+    if not _is_whole(folder):
+        shutil.rmtree(folder, ignore_errors=True)
     # Another process may have been first; its links are these.
     with suppress(OSError):
         partial.replace(folder)
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the folder is there and the cache still holds what it links to."""
+    return folder.is_dir() and all(path.exists() for path in folder.rglob("*"))
 
 
 def _told(where: str, revision: str, problem: Exception) -> UserError:

@@ -32,7 +32,12 @@ class Turns:
             self._there = None
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-        module.to(self._device)
+        try:
+            module.to(self._device)
+        except Exception:
+            # It was too large, and would stay there by half.
+            module.to("cpu")
+            raise
         self._there = module
 
 

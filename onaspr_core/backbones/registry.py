@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from onaspr_core.workspace import Workspace
 
 TOO_LARGE = (
-    'set dtype = "float16", offload = "model", vae_slicing or vae_tiling for the backbone, or a smaller video'
+    'set dtype = "float16" or "bfloat16", offload = "model" or vae_tiling = true for the backbone, or a '
+    "smaller video"
 )
 """What helps where a backbone does not fit into a GPU's memory."""
 

@@ -22,8 +22,8 @@ class BackboneSettings(Section):
     `motion_adapter` is the folder of the motion modules that family animatediff puts into the model.
     `vae_tiling` lets the autoencoder work tile by tile, which large frames show. `device` and what follows
     change no result but for rounding: `offload` "model" keeps in GPU memory only the component that
-    computes, `vae_slicing` sends one video at a time through the autoencoder, `channels_last` and `compile`
-    are PyTorch's.
+    computes, `vae_slicing` sends one frame at a time through an autoencoder of frames, where others take
+    one clip at a time anyway, `channels_last` and `compile` are PyTorch's.
     """
 
     family: Family

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor
-from transformers import T5Tokenizer, UMT5EncoderModel
+from transformers import UMT5EncoderModel
 
 from onaspr_core.backbones.base import DiffusionBackbone, Texts
 from onaspr_core.backbones.clips import ClipAutoencoder, channels
@@ -33,7 +33,7 @@ class WanBackbone(DiffusionBackbone):
             UserError: for a video shape that the model cannot make, an image-to-video model, or Wan 2.2.
         """
         _refuse_wan_2_2(weights.files.folder / "model_index.json")
-        self._tokenizer = weights.tokenizer(T5Tokenizer)
+        self._tokenizer = weights.t5_tokenizer()
         self._text_encoder = weights.model(UMT5EncoderModel, "text_encoder")
         self._transformer = weights.denoiser(WanTransformer3DModel, "transformer")
         vae = weights.autoencoder(AutoencoderKLWan, dtype=torch.float32)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerFast, T5Tokenizer
 
 from onaspr_core.backbones.model_files import ModelFiles, is_half
 from onaspr_core.backbones.offload import Turns
@@ -37,8 +38,7 @@ class Weights:
         self.device = _device(settings.device)
         self.dtype: torch.dtype = getattr(torch, settings.dtype)
         self.video_shape = (settings.frames, settings.height, settings.width)
-        by_turns = settings.offload == "model" and self.device.type != "cpu"
-        self._turns = Turns(self.device) if by_turns else None
+        self._turns = Turns(self.device) if settings.offload == "model" else None
 
     def place(self, name: str) -> Path:
         """Return the folder of a component."""
@@ -99,19 +99,25 @@ class Weights:
         return loaded
 
     def tokenizer(self, kind: Any, name: str = "tokenizer") -> Any:
-        """Load a tokenizer.
+        """Load a tokenizer."""
+        return kind.from_pretrained(self.place(name))
+
+    def t5_tokenizer(self, name: str = "tokenizer") -> Any:
+        """Load the tokenizer of a T5 encoder: its tokenizer.json to the letter, or else its vocabulary.
 
         Raises:
-            UserError: when the package that reads its file is not installed.
+            UserError: when the package that reads the vocabulary is not installed.
         """
-        vocabulary = self.place(name) / "spiece.model"
-        read = vocabulary.is_file() and not vocabulary.with_name("tokenizer.json").is_file()
-        if read and find_spec("sentencepiece") is None:
+        place = self.place(name)
+        if (place / "tokenizer.json").is_file():
+            # T5Tokenizer would put its own rule for unknown characters in the place of the file's.
+            return PreTrainedTokenizerFast.from_pretrained(place)
+        if find_spec("sentencepiece") is None:
             raise UserError(
-                f"{vocabulary} is read by the package sentencepiece, which is not installed; run "
+                f"{place} is read by the package sentencepiece, which is not installed; run "
                 "`pip install -e '.[t5]'`"
             )
-        return kind.from_pretrained(self.place(name))
+        return T5Tokenizer.from_pretrained(place)
 
     def scheduler_config(self) -> Mapping[str, Any]:
         """Return the content of scheduler_config.json."""

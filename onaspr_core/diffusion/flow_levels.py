@@ -51,7 +51,9 @@ def flow_levels_from_config(config: Mapping[str, Any], steps: int) -> NoiseLevel
         timesteps = sigmas * trained
     elif kind == "UniPCMultistepScheduler" and config.get("use_flow_sigmas"):
         shift = float(config.get("flow_shift", 1.0))
-        sigmas = _shifted(np.linspace(1.0, 1 / trained, steps + 1)[:-1], shift)
+        sigmas = np.linspace(1.0, 1 / trained, steps + 1)[:-1]
+        # As diffusers writes it: timesteps are cut off to whole ones, and the last bit decides.
+        sigmas = shift * sigmas / (1 + (shift - 1) * sigmas)
         sigmas[0] -= 1e-6
         timesteps = np.floor(sigmas * trained)
     else:

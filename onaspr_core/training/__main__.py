@@ -9,6 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
+from onaspr_core.batches import is_out_of_memory
 from onaspr_core.errors import UserError
 from onaspr_core.settings import default_path, load_settings
 from onaspr_core.training.scvideo import Plan, train
@@ -41,6 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         train(Workspace(load_settings(settings)), backbone, pool, output, Plan(**chosen), resume)
     except UserError as problem:
         print(problem, file=sys.stderr)
+        return 1
+    except RuntimeError as problem:
+        if not is_out_of_memory(problem):
+            raise
+        remedy = "take a smaller --batch-size, or --gradient-checkpointing"
+        print(f"the GPU's memory is too small: {problem}; {remedy}", file=sys.stderr)
         return 1
     print(output)
     return 0

@@ -21,7 +21,7 @@ import torch.nn.functional as functional
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from onaspr_core.backbones.families import FAMILIES
+from onaspr_core.backbones.families import FAMILIES, PICKLES
 from onaspr_core.backbones.registry import backbone_fingerprint, load_backbone
 from onaspr_core.backbones.scvideo import SCVideoBackbone
 from onaspr_core.diffusion.levels import training_alphas_cumprod
@@ -101,11 +101,9 @@ def train(
     settings = _settings(workspace, backbone)
     captions = _captions(workspace, pool)
     accelerator = _accelerator(settings)
-    found = state.begin(output, _run(workspace, settings, captions, plan), resume)
-    trainee = load_backbone(
-        settings.model_copy(update={"dtype": "float32", "offload": "none", "compile": False}),
-        workspace.settings.base,
-    )
+    full = settings.model_copy(update={"dtype": "float32", "offload": "none", "compile": False})
+    found = state.begin(output, _run(workspace, full, settings.dtype, captions, plan), resume)
+    trainee = load_backbone(full, workspace.settings.base)
     assert isinstance(trainee, SCVideoBackbone)
     if plan.gradient_checkpointing:
         trainee.unet.enable_gradient_checkpointing()
@@ -218,17 +216,22 @@ def _update(
 
 
 def _save(backbone: SCVideoBackbone, output: Path) -> None:
-    """Save the UNet, and copy what else the backbone has; pickles stay behind."""
-    backbone.unet.save_pretrained(output / "unet")
+    """Save the UNet, and copy what else the backbone has; pickles stay behind.
+
+    Each part appears whole, and the UNet last: until then the folder is no backbone, or the one that it was.
+    """
     family = FAMILIES[FAMILY]
     parts = {*family.models, *(Path(file).parts[0] for file in family.files)} - {"unet"}
+    partial = output / state.FOLDER / "saved.partial"
+    shutil.rmtree(partial, ignore_errors=True)
     for part in sorted(parts):
-        shutil.copytree(
-            backbone.weights.files.folder / part,
-            output / part,
-            ignore=shutil.ignore_patterns("*.bin", "*.ckpt"),
-            dirs_exist_ok=True,
-        )
+        pickles = shutil.ignore_patterns(*(f"*{suffix}" for suffix in PICKLES))
+        shutil.copytree(backbone.weights.files.folder / part, partial / part, ignore=pickles)
+    backbone.unet.save_pretrained(partial / "unet")
+    for part in (*sorted(parts), "unet"):
+        shutil.rmtree(output / part, ignore_errors=True)
+        (partial / part).replace(output / part)
+    partial.rmdir()
 
 
 def _settings(workspace: Workspace, name: str) -> BackboneSettings:
@@ -262,13 +265,16 @@ def _accelerator(settings: BackboneSettings) -> Accelerator:
     return accelerator
 
 
-def _run(workspace: Workspace, settings: BackboneSettings, captions: pa.Table, plan: Plan) -> dict[str, Any]:
+def _run(
+    workspace: Workspace, settings: BackboneSettings, dtype: str, captions: pa.Table, plan: Plan
+) -> dict[str, Any]:
     """What determines the weights after so many steps."""
     digest = hashlib.sha256()
     for rows in _columns(captions):
         digest.update(json.dumps(rows).encode())
     return {
         "backbone": backbone_fingerprint(settings, workspace.settings.base),
+        "dtype": dtype,
         "captions": digest.hexdigest(),
         "batch_size": plan.batch_size,
         "learning_rate": plan.learning_rate,

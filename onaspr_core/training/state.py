@@ -107,10 +107,12 @@ def restore(
         with torch.no_grad():
             for name, parameter in named.items():
                 parameter.copy_(_fitting(tensors[f"weight.{name}"], parameter))
-                optimizer.state[parameter] = {
-                    key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device)
-                    for key in MOMENTS
-                }
+                # There are none where every step so far was skipped, as float16 does at first.
+                if any(f"{key}.{name}" in tensors for key in MOMENTS):
+                    optimizer.state[parameter] = {
+                        key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device)
+                        for key in MOMENTS
+                    }
     except (OSError, SafetensorError, KeyError, ValueError) as problem:
         raise UserError(
             f"the state in {folder} cannot be read: {problem}; delete the folder to start again"

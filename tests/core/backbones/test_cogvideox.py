@@ -87,7 +87,9 @@ def test_a_vocabulary_without_the_package_that_reads_it_is_told(
     folder = save("cogvideox 5b", tmp_path)
     (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
     monkeypatch.setattr("onaspr_core.backbones.weights.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"spiece\.model is read by the package sentencepiece"):
+    with pytest.raises(
+        UserError, match=r"tokenizer is read by the package sentencepiece, which is not installed; run"
+    ):
         load(folder)
 
 

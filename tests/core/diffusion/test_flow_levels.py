@@ -26,7 +26,7 @@ def scheduler_of(config: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 5.0, 0.1])
-@pytest.mark.parametrize("steps", [1, 7, 50, 1000])
+@pytest.mark.parametrize("steps", [1, 7, 50, 333, 777, 1000])
 @pytest.mark.parametrize(("config", "key"), [(WAN, "flow_shift"), (EULER, "shift")])
 def test_the_grid_is_what_diffusers_steps_through(
     config: dict[str, Any], key: str, steps: int, shift: float
