@@ -122,7 +122,7 @@ def the_index_finds_the_nearest(workspace: Workspace) -> Finding:
 
 @_check(caption_embeddings, blocking=False)
 def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
-    """Warns of pairs of a pool whose caption or video a benchmark has too, unless the pool refuses them."""
+    """Warns when a benchmark has more of a pool's captions and videos than `checks.leaked_share` allows."""
     from onaspr_core.checks.pool import no_benchmark_is_borrowed_from as look
 
     return look(workspace)

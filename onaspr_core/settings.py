@@ -137,16 +137,17 @@ class EvaluationSettings(Section):
 class CheckSettings(Section):
     """From when on a check says that a person should look. No result depends on it, and no version moves.
 
-    Three are shares, 0 … 1: of prompts that kept their original text, of a pool's videos that became no clip,
-    and of inverted latents that are unlike Gaussian noise. `index_recall` is the least share of the five
-    nearest captions that the index of a pool may find. A latent is unlike noise when its mean is farther than
-    `noise_mean` from 0, its variance more than a factor `noise_variance` from 1, its kurtosis farther than
-    `noise_kurtosis` from 3, or the correlation of neighbouring values, in space or in time, farther than
-    `noise_correlation` from 0.
+    Four are shares, 0 … 1: of prompts that kept their original text, of a pool's videos that became no
+    clip, of its pairs that a benchmark has too, and of inverted latents that are unlike Gaussian noise.
+    `index_recall` is the least share of the five nearest captions that the index of a pool may find. A
+    latent is unlike noise when its mean is farther than `noise_mean` from 0, its variance more than a
+    factor `noise_variance` from 1, its kurtosis farther than `noise_kurtosis` from 3, or the correlation
+    of neighbouring values, in space or in time, farther than `noise_correlation` from 0.
     """
 
     fallback_share: Fraction = 0.25
     unreadable_share: Fraction = 0.05
+    leaked_share: Fraction = 0.001
     index_recall: Fraction = 0.99
     noise_share: Fraction = 0.05
     noise_mean: Positive = 0.25

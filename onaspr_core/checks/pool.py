@@ -6,8 +6,8 @@ import duckdb
 import pyarrow.compute as pc
 
 from onaspr_core.catalog import CONFIG
-from onaspr_core.checks.finding import Finding, every, listed, percent
-from onaspr_core.pool.leakage import near_pairs, noted_leaks
+from onaspr_core.checks.finding import Finding, every, percent
+from onaspr_core.pool.leakage import Leak, near_pairs, noted_leaks
 from onaspr_core.pool.manifest import pool_captions, unusable_pairs, unusable_share
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.rows import wanted_rows
@@ -88,25 +88,34 @@ def few_videos_are_unusable(workspace: Workspace) -> Finding:
 
 
 def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
-    """Look for pairs that prompts may borrow from and whose caption or video a benchmark has too.
+    """Compare each pool's share of pairs that a benchmark has too with `checks.leaked_share`.
+
+    Pairs that prompts cannot borrow from do not count.
 
     Raises:
         UserError: when manifest or clips have not been materialized.
     """
-    usable = {
-        (pool, pair_id)
-        for pool in workspace.settings.pools
-        for pair_id in pool_captions(workspace, pool)["pair_id"].to_pylist()
-    }
+    allowed = workspace.settings.checks.leaked_share
     noted = (*noted_leaks(workspace), *near_pairs(workspace))
-    leaks = [leak for leak in noted if (leak.pool, leak.pair_id) in usable]
-    pairs = {(leak.pool, leak.pair_id) for leak in leaks}
-    said = "no pair of a pool has the caption or the video of a benchmark"
-    if leaks:
+    leaks: list[Leak] = []
+    shares: dict[str, float] = {}
+    for pool in workspace.settings.pools:
+        usable = set(pool_captions(workspace, pool)["pair_id"].to_pylist())
+        own = [leak for leak in noted if leak.pool == pool and leak.pair_id in usable]
+        shares[pool] = len({leak.pair_id for leak in own}) / max(len(usable), 1)
+        leaks += own
+    worst = max(shares, key=lambda pool: shares[pool], default="")
+    many = [pool for pool, share in shares.items() if share > allowed]
+    said = f"a benchmark has at most {percent(shares.get(worst, 0.0))} of any pool's pairs too"
+    if many:
         said = (
-            f"{len(pairs)} pair(s) of {listed(sorted({leak.pool for leak in leaks}))} have the caption or "
-            'the video of a benchmark, which flatters scores; set benchmark_items = "refuse" for the pool'
+            f"a benchmark has the caption or the video of {percent(shares[worst])} of the pairs of {worst}, "
+            f'more than {percent(allowed)}, which flatters scores; set benchmark_items = "refuse" for the pool'
         )
     rows = [(f"{leak.pool}/{leak.pair_id}", leak.kind, f"{leak.benchmark}/{leak.item}") for leak in leaks]
-    facts = {"leaks_by_kind": dict(Counter(leak.kind for leak in leaks)), "pairs": len(pairs)}
-    return Finding(not leaks, said, facts, ("pair", "what is the same", "as that of"), rows)
+    facts = {
+        "leaks_by_kind": dict(Counter(leak.kind for leak in leaks)),
+        "leaked_share_by_pool": shares,
+        "allowed_share": allowed,
+    }
+    return Finding(not many, said, facts, ("pair", "what is the same", "as that of"), rows)

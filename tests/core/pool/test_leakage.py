@@ -21,7 +21,13 @@ from onaspr_core.pool.leakage import (
     noted_leaks,
 )
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
-from onaspr_core.settings import BenchmarkSettings, EvaluationSettings, Experiment, FeatureSettings
+from onaspr_core.settings import (
+    BenchmarkSettings,
+    CheckSettings,
+    EvaluationSettings,
+    Experiment,
+    FeatureSettings,
+)
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
@@ -93,7 +99,8 @@ def test_the_check_names_the_pairs_that_prompts_may_borrow_from(open_world: Open
     make_clips(workspace)
     found = no_benchmark_is_borrowed_from(workspace)
     assert not found.passed and 'set benchmark_items = "refuse"' in found.summary
-    assert found.facts == {"leaks_by_kind": {"caption": 1, "video": 1}, "pairs": 2}
+    assert found.facts["leaks_by_kind"] == {"caption": 1, "video": 1}
+    assert found.facts["leaked_share_by_pool"] == {"small": 2 / 3}
     assert found.rows == [
         ("small/a.mp4", "caption", "benchmark.csv/1"),
         ("small/b.mp4", "video", "benchmark.csv/2"),
@@ -102,6 +109,8 @@ def test_the_check_names_the_pairs_that_prompts_may_borrow_from(open_world: Open
     vectors = np.eye(2, dtype=np.float32)
     note_near_captions(workspace, "small", [(["a bird", "a cat sits"], vectors)], [item], vectors[:1])
     assert no_benchmark_is_borrowed_from(workspace).facts["leaks_by_kind"]["near caption"] == 1
+    patient = workspace.settings.model_copy(update={"checks": CheckSettings(leaked_share=1.0)})
+    assert no_benchmark_is_borrowed_from(Workspace(patient)).passed
 
 
 def test_the_check_passes_where_no_such_pair_can_be_borrowed_from(open_world: Open) -> None:
