@@ -109,8 +109,8 @@ def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
     said = f"a benchmark has at most {percent(shares.get(worst, 0.0))} of any pool's pairs too"
     if many:
         said = (
-            f"a benchmark has the caption or the video of {percent(shares[worst])} of the pairs of {worst}, "
-            f'more than {percent(allowed)}, which flatters scores; set benchmark_items = "refuse" for the pool'
+            f"a benchmark has the caption or the video of {percent(shares[worst])} of the pairs of "
+            f'pool {worst}, more than {percent(allowed)}, which flatters scores; set its benchmark_items = "refuse"'
         )
     rows = [(f"{leak.pool}/{leak.pair_id}", leak.kind, f"{leak.benchmark}/{leak.item}") for leak in leaks]
     facts = {

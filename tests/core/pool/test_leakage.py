@@ -98,7 +98,7 @@ def test_the_check_names_the_pairs_that_prompts_may_borrow_from(open_world: Open
     build_manifest(workspace)
     make_clips(workspace)
     found = no_benchmark_is_borrowed_from(workspace)
-    assert not found.passed and 'set benchmark_items = "refuse"' in found.summary
+    assert not found.passed and 'set its benchmark_items = "refuse"' in found.summary
     assert found.facts["leaks_by_kind"] == {"caption": 1, "video": 1}
     assert found.facts["leaked_share_by_pool"] == {"small": 2 / 3}
     assert found.rows == [
