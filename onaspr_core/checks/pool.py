@@ -110,7 +110,8 @@ def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
     if many:
         said = (
             f"a benchmark has the caption or the video of {percent(shares[worst])} of the pairs of "
-            f'pool {worst}, more than {percent(allowed)}, which flatters scores; set its benchmark_items = "refuse"'
+            f"pool {worst}, more than {percent(allowed)}, which flatters scores; "
+            'set its benchmark_items = "refuse"'
         )
     rows = [(f"{leak.pool}/{leak.pair_id}", leak.kind, f"{leak.benchmark}/{leak.item}") for leak in leaks]
     facts = {
