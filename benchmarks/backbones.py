@@ -7,7 +7,8 @@ time of diffusers' own pipeline of that family, and at most 1.05 times the memor
 
 Memory is the peak of one generation above what is held after loading, each contender in a process of its own,
 where freed blocks go back to the system at once. Every run has prompts of its own, so that no text is encoded
-already. diffusers has no pipeline of SCVideo: only its loops are measured.
+already. With guidance Wan's pipeline asks its model twice, once with each text; here it is one batch, as in
+the other pipelines. diffusers has no pipeline of SCVideo: only its loops are measured.
 """
 
 import argparse
