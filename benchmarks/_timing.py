@@ -1,5 +1,7 @@
 """What the benchmarks share: interleaved timing and a table."""
 
+import ctypes
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +51,21 @@ def at_least(value: float, bar: float) -> str:
 
 def peak_mb() -> float:
     """The most memory this process ever held; `getrusage` would count its parent's before the fork too."""
+    return _status_mb("VmHWM")
+
+
+def forget_peak() -> float:
+    """Let `peak_mb` count anew from what this process holds now, and return that.
+
+    What was freed is given back to the system before: a peak within it would not be seen.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status_mb("VmRSS")
+
+
+def _status_mb(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
-    (told,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+    (told,) = (line.split()[1] for line in lines if line.startswith(name))
     return int(told) * 1024 / 1e6

@@ -30,6 +30,11 @@ class TextAttention:
             self._text = text
             self._projected.clear()
 
+    def forget(self) -> None:
+        """Free the text and its projections, once for each layer, until the model is called again."""
+        self._text = None
+        self._projected.clear()
+
     def __call__(
         self,
         attn: Any,

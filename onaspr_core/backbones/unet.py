@@ -84,6 +84,7 @@ class UNetBackbone(DiffusionBackbone):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode frame by frame: (B, C, F, h, w) to (B, 3, F, H, W) float32, clamped to [−1, 1]."""
+        self._attention.forget()
         return self._frames.decode(latents)
 
     def encode_text(self, text: str) -> Texts:

@@ -3,6 +3,7 @@
 A family's test class derives from `FamilyTests` and has the fixtures `settings` and `pipeline`.
 """
 
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,17 @@ class FamilyTests:
         together = generate(backbone, z, PROMPTS)
         apart = [generate(backbone, z[i : i + 1], PROMPTS[i : i + 1]) for i in range(2)]
         assert distance(together, torch.cat(apart)) <= 1e-5
+
+    def test_while_it_decodes_nothing_is_kept_of_the_text(self, backbone: DiffusionBackbone) -> None:
+        backbone.levels(STEPS)
+        z, conditioning = noise(backbone), backbone.encode_prompts(PROMPTS)
+        before = backbone.predict(z, 5, conditioning, GUIDANCE)
+        backbone.decode(z)
+        assert torch.equal(backbone.predict(z, 5, conditioning, GUIDANCE), before)
+        states = weakref.ref(conditioning.guided["states"])
+        backbone.decode(z)
+        del conditioning
+        assert states() is None
 
     def test_a_shape_that_does_not_fit_is_told(self, settings: BackboneSettings) -> None:
         with pytest.raises(UserError, match=r"16 × 18: the model needs multiples of 4; change the settings"):
