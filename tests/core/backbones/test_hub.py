@@ -110,7 +110,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def ask(endpoint: str, home: Path, asked: list[BackboneSettings]) -> list[Any]:
     lines = "\n".join(settings.model_dump_json() for settings in asked)
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    environment = {**os.environ, **hub}
     finished = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         input=lines,
