@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--empty-prompts", type=float, default=Plan.empty_prompts, help="share without caption (%(default)s)"
     )
+    parser.add_argument(
+        "--ema-decay", type=float, default=Plan.ema_decay, help="save an average of the weights (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=Plan.seed, help="(%(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=Plan.checkpoint_every, help="(%(default)s)")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class Plan:
         batch_size: Clips of a step.
         learning_rate: Of AdamW, the same at every step.
         empty_prompts: Share of clips that are seen with the empty caption, for guidance.
+        ema_decay: What is saved is an exponential moving average of the weights after each step; 0 is the
+            last ones. It starts faster, so that the first steps are soon forgotten.
         seed: What is drawn in a step is drawn from it and the step.
         gradient_checkpointing: Compute activations twice instead of keeping them.
     """
@@ -60,6 +62,7 @@ class Plan:
     batch_size: int = 1
     learning_rate: float = 1e-4
     empty_prompts: float = 0.1
+    ema_decay: float = 0.0
     seed: int = 0
     gradient_checkpointing: bool = False
 
@@ -72,6 +75,8 @@ class Plan:
             raise UserError(f"learning_rate = {self.learning_rate}: it must be a number above 0")
         if not 0 <= self.empty_prompts <= 1:
             raise UserError(f"empty_prompts = {self.empty_prompts}: it must be from 0 to 1")
+        if not 0 <= self.ema_decay < 1:
+            raise UserError(f"ema_decay = {self.ema_decay}: it must be from 0 to below 1")
         if self.seed < 0:
             raise UserError(f"seed = {self.seed}: it must be 0 or more")
 
@@ -185,7 +190,8 @@ def _fit(lessons: Lessons, accelerator: Accelerator, output: Path, found: Path |
     named = {name: parameter for name, parameter in unet.named_parameters() if parameter.requires_grad}
     adam = torch.optim.AdamW(named.values(), lr=plan.learning_rate)
     optimizer = accelerator.prepare(adam)
-    told = state.restore(found, named, adam) if found else {"step": 0}
+    average = {name: p.detach().clone() for name, p in named.items()} if plan.ema_decay else {}
+    told = state.restore(found, named, adam, average) if found else {"step": 0}
     if accelerator.scaler is not None and "scaler" in told:
         accelerator.scaler.load_state_dict(told["scaler"])
     losses: list[float] = []
@@ -193,12 +199,14 @@ def _fit(lessons: Lessons, accelerator: Accelerator, output: Path, found: Path |
         advance(told["step"])
         for step in range(told["step"], plan.steps):
             losses.append(_update(lessons.loss(step, accelerator), step, named, optimizer, accelerator))
+            _follow(average, named, min(plan.ema_decay, (1 + step) / (10 + step)))
             if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
                 scaler = {} if accelerator.scaler is None else {"scaler": accelerator.scaler.state_dict()}
-                state.save(output, step + 1, named, adam, scaler)
+                state.save(output, step + 1, named, adam, average, scaler)
                 mean = float(np.mean(losses[-plan.checkpoint_every :]))
                 logger.info("training scvideo: state kept after step %d, mean loss %.4f", step + 1, mean)
             advance(1)
+    _follow(named, average, 0.0)
     return losses
 
 
@@ -213,6 +221,13 @@ def _update(
     optimizer.step()
     optimizer.zero_grad()
     return value
+
+
+@torch.no_grad()
+def _follow(values: Mapping[str, Tensor], others: Mapping[str, Tensor], keep: float) -> None:
+    """Keep a share of values, and take the rest from others, where both have a name."""
+    for name in values.keys() & others.keys():
+        values[name].lerp_(others[name], 1 - keep)
 
 
 def _save(backbone: SCVideoBackbone, output: Path) -> None:
@@ -279,6 +294,7 @@ def _run(
         "batch_size": plan.batch_size,
         "learning_rate": plan.learning_rate,
         "empty_prompts": plan.empty_prompts,
+        "ema_decay": plan.ema_decay,
         "seed": plan.seed,
     }
 

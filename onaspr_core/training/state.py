@@ -56,8 +56,13 @@ def begin(output: Path, run: Mapping[str, Any], resume: bool) -> Path | None:
             f"the run in {output} was begun with {', '.join(changed)}; go on with the same, or name another "
             "folder"
         )
-    states = sorted(path for path in note.parent.glob("step-*") if path.suffix != ".partial")
-    return states[-1] if states else None
+    return _latest(output)
+
+
+def steps_of(output: Path) -> int:
+    """Return after how many steps the latest state of a run was kept; 0 without one."""
+    latest = _latest(output)
+    return int(_read(latest / "state.json")["step"]) if latest else 0
 
 
 def save(
@@ -65,6 +70,7 @@ def save(
     step: int,
     named: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
     told: Mapping[str, Any],
 ) -> None:
     """Keep the state after so many steps, in place of earlier ones.
@@ -74,9 +80,11 @@ def save(
         step: How many steps were made.
         named: The parameters that learn.
         optimizer: Their AdamW.
+        average: Their moving averages; may be empty.
         told: What else there is, JSON values by name.
     """
     tensors = {f"weight.{name}": parameter.detach() for name, parameter in named.items()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
     for name, parameter in named.items():
         tensors |= {f"{key}.{name}": value for key, value in optimizer.state[parameter].items()}
     folder = output / FOLDER / f"step-{step:09d}"
@@ -94,9 +102,12 @@ def save(
 
 
 def restore(
-    folder: Path, named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    folder: Path,
+    named: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
 ) -> Mapping[str, Any]:
-    """Bring parameters and optimizer to a state; return what else it holds, with "step".
+    """Bring parameters, optimizer and averages to a state; return what else it holds, with "step".
 
     Raises:
         UserError: for a state that is damaged, or of another model.
@@ -105,6 +116,8 @@ def restore(
         tensors = load_file(folder / "tensors.safetensors")
         told = _read(folder / "state.json")
         with torch.no_grad():
+            for name, value in average.items():
+                value.copy_(_fitting(tensors[f"average.{name}"], value))
             for name, parameter in named.items():
                 parameter.copy_(_fitting(tensors[f"weight.{name}"], parameter))
                 # There are none where every step so far was skipped, as float16 does at first.
@@ -118,6 +131,11 @@ def restore(
             f"the state in {folder} cannot be read: {problem}; delete the folder to start again"
         ) from problem
     return told
+
+
+def _latest(output: Path) -> Path | None:
+    states = [path for path in (output / FOLDER).glob("step-*") if path.suffix != ".partial"]
+    return max(states, default=None)
 
 
 def _fitting(value: Tensor, parameter: Tensor) -> Tensor:

@@ -14,16 +14,27 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from torch import Tensor
 
 from onaspr_core.errors import UserError
-from onaspr_core.miniature.train import autoencoder, classifiers, export, image_text, quality, text_to_video
+from onaspr_core.miniature.train import (
+    autoencoder,
+    classifiers,
+    export,
+    image_text,
+    quality,
+    scvideo,
+    text_to_image,
+    text_to_video,
+)
 from onaspr_core.miniature.train.data import Clips, kept, rendered_clips
-from onaspr_core.miniature.train.fitting import Plan
+from onaspr_core.miniature.train.fitting import Plan, load_average
 from onaspr_core.miniature.train.judging import STRIDES, Examples, decoded_clips
 from onaspr_core.miniature.train.text import build_tokenizer
 
 CLIPS = 12_000
 EXAMPLES = 4_000
+POOL = 1_500
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,14 @@ class Job:
         model: Any = AutoencoderKL.from_pretrained(self.out / "vae")
         return model.to(self.device)
 
+    def latents(self) -> Tensor:
+        """The training clips encoded, (n, 4, F, h, w); made once and kept in the output folder."""
+        cache = self.out / "latents.npy"
+        encoded = kept(
+            cache, lambda: autoencoder.encode_clips(self.vae(), self.clips(), self.device).half().numpy()
+        )
+        return torch.from_numpy(encoded).float()
+
     def examples(self) -> Examples:
         """What the judging models learn from; made once and kept in the output folder."""
         cache = self.out / "examples.npy"
@@ -70,15 +89,35 @@ def train_autoencoder(job: Job) -> None:
 
 def train_text_to_video(job: Job) -> None:
     """Stage: UNet and text encoder, on latents of the autoencoder in `<out>/vae`."""
-    vae, clips = job.vae(), job.clips()
-    cached = kept(
-        job.out / "latents.npy", lambda: autoencoder.encode_clips(vae, clips, job.device).half().numpy()
-    )
-    latents = torch.from_numpy(cached).float()
+    latents, clips = job.latents(), job.clips()
     torch.manual_seed(job.seed)
     model = text_to_video.TextToVideo(build_tokenizer(job.seed))
     plan = job.plan(text_to_video.plan())
     text_to_video.train(model, latents, clips.scenes, plan, job.out, job.seed, job.device)
+
+
+def train_text_to_image(job: Job) -> None:
+    """Stage: the image model's UNet, on frames of the same latents, with the video model's text encoder."""
+    checkpoint = job.out / "text-to-video.safetensors"
+    if not checkpoint.exists():
+        raise UserError(f"{checkpoint} is missing: train --stage text-to-video first")
+    video_model = text_to_video.TextToVideo(build_tokenizer(job.seed))
+    load_average(video_model, checkpoint)
+    torch.manual_seed(job.seed)
+    unet, plan = text_to_image.build_unet(), job.plan(text_to_image.plan())
+    scenes = job.clips().scenes
+    text_to_image.train(unet, video_model, job.latents(), scenes, plan, job.out, job.seed, job.device)
+    folder = job.out / "text-to-image"
+    export.save_text_to_image(unet, video_model.text_encoder, video_model.tokenizer, job.vae(), folder)
+
+
+def train_scvideo(job: Job) -> None:
+    """Stage: the image model in `<out>/text-to-image`, inflated, on a pool in `<out>/world`."""
+    image_model = job.out / "text-to-image"
+    if not image_model.is_dir():
+        raise UserError(f"{image_model} is missing: train --stage text-to-image first")
+    plan = replace(scvideo.PLAN, seed=job.seed, steps=job.steps or scvideo.PLAN.steps)
+    scvideo.train(image_model, job.out / "scvideo", job.out / "world", plan, POOL, job.device)
 
 
 def train_image_text(job: Job) -> None:
@@ -111,6 +150,8 @@ def export_and_measure(job: Job) -> None:
 STAGES: dict[str, Callable[[Job], None]] = {
     "autoencoder": train_autoencoder,
     "text-to-video": train_text_to_video,
+    "text-to-image": train_text_to_image,
+    "scvideo": train_scvideo,
     "image-text": train_image_text,
     "image-classifier": train_image_classifier,
     "video-classifier": train_video_classifier,

@@ -1,7 +1,8 @@
 """From checkpoints to the folder that the package ships: averaged weights, fp16, in the libraries' formats.
 
-`text-to-video` is laid out as a ModelScope pipeline; the judges are transformers models, each with the
-`preprocessor_config.json` that says how frames become its input. A stage without a checkpoint is left out.
+`text-to-video` is laid out as a ModelScope pipeline, `text-to-image` as Stable Diffusion's, `scvideo` as
+`onaspr_core.training` leaves it; the judges are transformers models, each with the `preprocessor_config.json`
+that says how frames become its input. A stage without a checkpoint is left out.
 """
 
 import json
@@ -9,15 +10,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL, TextToVideoSDPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, TextToVideoSDPipeline
 from torch import nn
 from transformers import CLIPTokenizer
 
+from onaspr_core.backbones.scvideo_unet import SCVideoUNet
 from onaspr_core.errors import UserError
 from onaspr_core.miniature.rendering import CLIP_SIZE
 from onaspr_core.miniature.train import classifiers, image_text, text_to_video
-from onaspr_core.miniature.train.fitting import load_average
+from onaspr_core.miniature.train.fitting import load_average, step_of
 from onaspr_core.miniature.train.text import build_tokenizer
+from onaspr_core.training import state
 
 MOST_BYTES = 15_000_000
 
@@ -34,6 +37,11 @@ def export(out: Path, weights: Path, seed: int) -> dict[str, int]:
     steps: dict[str, int] = {}
     if (out / "text-to-video.safetensors").exists():
         steps["text-to-video"] = _text_to_video(out, fresh / "text-to-video", tokenizer)
+    if (out / "text-to-image").is_dir():
+        shutil.copytree(out / "text-to-image", fresh / "text-to-image")
+        steps["text-to-image"] = step_of(out / "text-to-image.safetensors")
+    if (out / "scvideo" / "unet").is_dir():
+        steps["scvideo"] = _scvideo(out / "scvideo", fresh / "scvideo")
     judges: dict[str, Any] = {
         "image-text": lambda: image_text.build(tokenizer),
         "image-classifier": classifiers.build_image_classifier,
@@ -69,6 +77,29 @@ def _text_to_video(out: Path, folder: Path, tokenizer: CLIPTokenizer) -> int:
     )
     pipeline.save_pretrained(folder)
     return step
+
+
+def save_text_to_image(
+    unet: Any, text_encoder: Any, tokenizer: CLIPTokenizer, vae: Any, folder: Path
+) -> None:
+    """Save the image model as it is shipped, in Stable Diffusion's form; it has no safety checker."""
+    pipeline: Any = StableDiffusionPipeline(
+        vae=vae.half(),
+        text_encoder=text_encoder.half(),
+        tokenizer=tokenizer,
+        unet=unet.half(),
+        scheduler=text_to_video.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,  # type: ignore[arg-type]
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+
+
+def _scvideo(trained: Path, folder: Path) -> int:
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns(state.FOLDER))
+    _save(SCVideoUNet.from_pretrained(trained / "unet"), folder / "unet")
+    return state.steps_of(trained)
 
 
 def _save(model: nn.Module, folder: Path) -> None:

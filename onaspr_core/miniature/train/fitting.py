@@ -91,6 +91,12 @@ def load_average(module: nn.Module, path: Path) -> int:
     with safe_open(path, "pt") as file, torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(file.get_tensor(f"average.{name}"))
+    return step_of(path)
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint was written at."""
+    with safe_open(path, "pt") as file:
         return int(file.metadata()["step"])
 
 

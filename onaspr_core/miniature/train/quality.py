@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from onaspr_core.backbones.registry import load_backbone
+from onaspr_core.backbones.settings import OF_IMAGES, Family
 from onaspr_core.diffusion.noise import random_noise
 from onaspr_core.diffusion.solvers import denoise
 from onaspr_core.miniature.attributes import BACKGROUNDS, COLOURS, GROUPS, SHAPES, Scene
@@ -33,6 +34,11 @@ from onaspr_core.paths import folder_fingerprint
 from onaspr_core.progress import track
 from onaspr_core.settings import BackboneSettings
 
+FAMILIES: dict[str, Family] = {
+    "text-to-video": "modelscope",
+    "text-to-image": "stable-diffusion-1.5",
+    "scvideo": "scvideo",
+}
 RENDERS = 800
 STEPS, GUIDANCE, BATCH = 25, 2.0, 25
 
@@ -47,7 +53,10 @@ def measure(weights: Path, seed: int, prompts: int = 200) -> dict[str, Any]:
     """Measure every model in `weights`; accuracies are fractions of 1."""
     clips = rendered_clips(seed + 100, RENDERS, held_out=True)
     video, scenes = as_video(clips.frames), clips.scenes
-    generated, wanted = generate(weights, prompts)
+    videos, wanted = generate(weights, "text-to-video", prompts)
+    images, _ = generate(weights, "text-to-image", prompts)
+    inflated, _ = generate(weights, "scvideo", prompts)
+    made = {"prompts": prompts, "steps": STEPS, "guidance_scale": GUIDANCE}
     return {
         "weights": fingerprints(weights),
         "held_out_renders": RENDERS,
@@ -55,12 +64,9 @@ def measure(weights: Path, seed: int, prompts: int = 200) -> dict[str, Any]:
         "image_classifier": judge_images(weights, video[:, :, :: CLIP_FRAMES // 2], scenes),
         "image_text": {"colour_shape_background_of_48": match_captions(weights, video[:, :, 3], scenes)},
         "autoencoder": _autoencoder(weights, clips),
-        "text_to_video": {
-            "prompts": prompts,
-            "steps": STEPS,
-            "guidance_scale": GUIDANCE,
-            "judged_by_video_classifier": judge_videos(weights, generated, wanted),
-        },
+        "text_to_video": {**made, "judged_by_video_classifier": judge_videos(weights, videos, wanted)},
+        "text_to_image": {**made, "judged_by_image_classifier": judge_images(weights, images, wanted)},
+        "scvideo": {**made, "judged_by_video_classifier": judge_videos(weights, inflated, wanted)},
     }
 
 
@@ -71,13 +77,14 @@ def write(report: dict[str, Any], path: Path) -> None:
 
 
 def generate(
-    weights: Path, prompts: int, guidance: float = GUIDANCE, steps: int = STEPS
+    weights: Path, model: str, prompts: int, guidance: float = GUIDANCE, steps: int = STEPS
 ) -> tuple[Tensor, list[Scene]]:
     """Baseline videos (n, 3, F, H, W) of the first benchmark prompts, and the scenes they should show."""
+    family = FAMILIES[model]
     settings = BackboneSettings(
-        family="modelscope",
-        path=str((weights / "text-to-video").resolve()),
-        frames=CLIP_FRAMES,
+        family=family,
+        path=str((weights / model).resolve()),
+        frames=1 if family in OF_IMAGES else CLIP_FRAMES,
         height=CLIP_SIZE,
         width=CLIP_SIZE,
     )
@@ -85,7 +92,7 @@ def generate(
     levels = backbone.levels(steps)
     sources = benchmark_sources()[:prompts]
     videos = []
-    with track("generating held-out prompts", len(sources)) as advance:
+    with track(f"generating held-out prompts, {model}", len(sources)) as advance:
         for start in range(0, len(sources), BATCH):
             part = sources[start : start + BATCH]
             condition = backbone.encode_prompts([source.caption for source in part])

@@ -5,6 +5,7 @@ v-prediction on Stable Diffusion's own noise schedule. Sampling for quality meas
 """
 
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,24 @@ def scheduler() -> Any:
         clip_sample=False,
         prediction_type="v_prediction",
     )
+
+
+@cache
+def _alphas() -> Tensor:
+    alphas: Tensor = scheduler().alphas_cumprod
+    return alphas
+
+
+def lesson(clean: Tensor, rng: np.random.Generator, noises: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise latents (B, 4, …) on the CPU; return them, their timesteps (B,) and the velocity to predict."""
+    count = len(clean)
+    upper = rng.random(count) < UPPER_SHARE
+    t = np.where(upper, rng.integers(UPPER, 1000, size=count), rng.integers(1000, size=count))
+    timesteps = torch.from_numpy(t)
+    noise = torch.randn(clean.shape, generator=noises)
+    alpha = _alphas()[timesteps].view(-1, *[1] * (clean.ndim - 1))
+    noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+    return noisy, timesteps, alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
 
 
 def build_unet(channels: tuple[int, int] = (32, 64)) -> Any:
@@ -108,19 +127,12 @@ def train(
 ) -> TextToVideo:
     """Train on cached latents (n, 4, F, h, w) of the clips that show `scenes`."""
     model.to(device)
-    alphas = scheduler().alphas_cumprod.to(device)
 
     def loss(step: int) -> Tensor:
         rng, noises = generators(seed, plan.name, step)
         rows = rng.integers(len(scenes), size=BATCH)
-        upper = rng.random(BATCH) < UPPER_SHARE
-        t = np.where(upper, rng.integers(UPPER, 1000, size=BATCH), rng.integers(1000, size=BATCH))
-        timesteps = torch.from_numpy(t).to(device)
-        clean = latents[torch.from_numpy(rows)].to(device)
-        noise = torch.randn(clean.shape, generator=noises).to(device)
-        alpha = alphas[timesteps].view(-1, 1, 1, 1, 1)
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        noisy, timesteps, target = lesson(latents[torch.from_numpy(rows)], rng, noises)
+        noisy, timesteps, target = noisy.to(device), timesteps.to(device), target.to(device)
         shown = [scenes[row] for row in rows]
         texts = captions(shown, rng, EMPTY)
         condition = model.condition(texts)

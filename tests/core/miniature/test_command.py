@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import VideoMAEForVideoClassification
 
+from onaspr_core.miniature import world
 from onaspr_core.miniature.train import __main__ as command
 from onaspr_core.miniature.train import quality
 
@@ -13,6 +14,8 @@ from onaspr_core.miniature.train import quality
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "CLIPS", 8)
     monkeypatch.setattr(command, "EXAMPLES", 4)
+    monkeypatch.setattr(command, "POOL", 4)
+    monkeypatch.setattr(world, "benchmark_sources", lambda seed: [])
     monkeypatch.setattr(quality, "measure", lambda weights, seed: {"accuracy": 1 / 3})
 
 
@@ -21,7 +24,8 @@ def test_all_stages_run_and_a_finished_stage_is_only_loaded(tiny: None, tmp_path
         steps = [] if stage == "export" else ["--steps", "2"]
         assert command.main(["--out", str(tmp_path), "--stage", stage, *steps]) == 0
     weights = tmp_path / "weights"
-    for part in ("text-to-video/unet", "text-to-video/vae", "image-text", "image-classifier"):
+    parts = ("text-to-video/unet", "text-to-video/vae", "text-to-image/unet", "scvideo/unet", "scvideo/vae")
+    for part in (*parts, "image-text", "image-classifier"):
         assert list((weights / part).glob("*.safetensors"))
     model = VideoMAEForVideoClassification.from_pretrained(weights / "video-classifier")
     labels = list((model.config.id2label or {}).values())
@@ -32,7 +36,9 @@ def test_all_stages_run_and_a_finished_stage_is_only_loaded(tiny: None, tmp_path
         "background:sea",
     ]
     assert '"accuracy": 0.3333' in (weights / "quality.json").read_text()
-    assert '"video-classifier": 2' in (weights / "quality.json").read_text()
+    for stage in ("scvideo", "text-to-image", "video-classifier"):
+        assert f'"{stage}": 2' in (weights / "quality.json").read_text()
+    assert not list((weights / "scvideo").rglob(".*"))
     before = (tmp_path / "video-classifier.safetensors").stat().st_mtime_ns
     assert command.main(["--out", str(tmp_path), "--stage", "video-classifier", "--steps", "2"]) == 0
     assert (tmp_path / "video-classifier.safetensors").stat().st_mtime_ns == before

@@ -97,7 +97,7 @@ def test_the_shipped_quality_is_that_of_these_weights_and_meets_the_bar() -> Non
 
 
 def test_a_few_held_out_prompts_are_generated_about_as_well_as_reported() -> None:
-    videos, scenes = quality.generate(WEIGHTS, 16)
+    videos, scenes = quality.generate(WEIGHTS, "text-to-video", 16)
     judged = quality.judge_videos(WEIGHTS, videos, scenes)
     assert min(judged.values()) >= 0.7, judged
 

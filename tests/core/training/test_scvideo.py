@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,12 @@ def _opened(folder: Path) -> Any:
     return load_backbone(settings_of(folder), Path())
 
 
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_a_run_that_was_ended_goes_on_to_the_bit(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema_decay: float
 ) -> None:
-    straight = train(workspace, "sd", "pool", tmp_path / "straight", PLAN)
+    plan = replace(PLAN, ema_decay=ema_decay)
+    straight = train(workspace, "sd", "pool", tmp_path / "straight", plan)
     loss = Lessons.loss
 
     def ended(self: Lessons, step: int, accelerator: Accelerator) -> Tensor:
@@ -122,14 +125,33 @@ def test_a_run_that_was_ended_goes_on_to_the_bit(
 
     monkeypatch.setattr(Lessons, "loss", ended)
     with pytest.raises(KeyboardInterrupt):
-        train(workspace, "sd", "pool", tmp_path / "ended", PLAN)
+        train(workspace, "sd", "pool", tmp_path / "ended", plan)
     assert not (tmp_path / "ended" / UNET).exists()
     monkeypatch.setattr(Lessons, "loss", loss)
     torch.manual_seed(99)
-    assert train(workspace, "sd", "pool", tmp_path / "ended", PLAN, resume=True) == straight[2:]
+    assert train(workspace, "sd", "pool", tmp_path / "ended", plan, resume=True) == straight[2:]
     assert (tmp_path / "ended" / UNET).read_bytes() == (tmp_path / "straight" / UNET).read_bytes()
     kept = sorted(path.name for path in (tmp_path / "ended" / state.FOLDER).rglob("*"))
     assert kept == ["run.json", "state.json", "step-000000004", "tensors.safetensors"]
+
+
+def test_what_is_saved_is_the_average_of_the_weights_after_each_step(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, ema_decay=0.9)
+    name = "unet.mid_block.attentions.0.temporal.proj_out.bias"
+    after = []
+    for steps in range(1, 5):
+        train(workspace, "sd", "pool", tmp_path / f"{steps}", replace(PLAN, steps=steps))
+        after.append(weights(tmp_path / f"{steps}")[name])
+    expected = torch.zeros_like(after[0])
+    for step, value in enumerate(after):
+        keep = min(0.9, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * value
+    train(workspace, "sd", "pool", tmp_path / "out", plan)
+    saved = weights(tmp_path / "out")[name]
+    assert torch.allclose(saved, expected, rtol=1e-5, atol=0)
+    assert not torch.equal(saved, after[-1])
 
 
 def test_a_finished_run_is_saved_again_without_a_step(workspace: Workspace, tmp_path: Path) -> None:
@@ -206,7 +228,8 @@ def test_unknown_names_and_clips_that_cannot_be_read_are_told(
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": 0}, {"learning_rate": float("nan")}, {"empty_prompts": 1.5}, {"seed": -1}]
+    "change",
+    [{"steps": 0}, {"learning_rate": float("nan")}, {"empty_prompts": 1.5}, {"ema_decay": 1}, {"seed": -1}],
 )
 def test_a_value_out_of_range_is_told(change: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(change))):
