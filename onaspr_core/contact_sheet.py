@@ -5,13 +5,13 @@ Frames come in as arrays; nothing is read or decoded here.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from onaspr_core.errors import UserError
+from onaspr_core.images import png_bytes
 from onaspr_core.video import Frames
 
 PAPER, INK, FAINT = (250, 250, 248), (34, 38, 46), (120, 126, 136)
@@ -78,13 +78,6 @@ def enlarge(frame: Frames, height: int) -> Image.Image:
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     width = max(1, round(image.width * height / image.height))
     return image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def png_bytes(image: Image.Image) -> bytes:
-    """An image as PNG, without a date, so that equal pictures give equal bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=False)
-    return buffer.getvalue()
 
 
 def spread(frames: Frames, count: int) -> Frames:

@@ -22,6 +22,7 @@ from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.diffusion.gate import gated_eta
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
+from onaspr_core.images import encode_png
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
 from onaspr_core.options import mixing_options
@@ -29,7 +30,7 @@ from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.neighbours import Reference, noise_neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
-from onaspr_core.settings import Experiment
+from onaspr_core.settings import BackboneSettings, Experiment
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video import Frames, encode_mp4, read_frames
 from onaspr_core.video_record import video_record
@@ -106,12 +107,14 @@ def video_items(
             shut=found[0].similarity if found and not borrowed else None,
             **_semantics(prompt, rewrites.get(prompt.id), m),
         )
-        items.append(replace(item, key=_key(item, e, fingerprint, settings.backbones[e.backbone].fps)))
+        items.append(replace(item, key=_key(item, e, fingerprint, settings.backbones[e.backbone])))
     return items
 
 
 def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial: str = "") -> Outcome:
-    """Make the videos of a variant that do not exist yet, each an MP4 with a record of what it was made from.
+    """Make the videos of a variant that do not exist yet, each with a record of what it was made from.
+
+    A video is an MP4; one of a single frame is a PNG.
 
     A prompt whose neighbour has not been inverted is a failure; the others are made.
 
@@ -169,7 +172,7 @@ def _semantics(prompt: Prompt, rewrite: Rewrite | None, m: int) -> dict[str, Any
     }
 
 
-def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
+def _key(item: VideoItem, e: Experiment, fingerprint: str, backbone: BackboneSettings) -> str:
     """Return the content key: what cannot influence the video is left out, so that equal videos share it.
 
     Blended noises weigh the same, so their order makes no other video.
@@ -184,7 +187,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
         backbone=fingerprint,
         steps=e.sampling.steps,
         guidance=e.sampling.guidance_scale,
-        encoding=[fps, CRF],
+        encoding=["png"] if backbone.makes_images else [backbone.fps, CRF],
     )
 
 
@@ -231,7 +234,12 @@ def _make_batch(
             )
             continue
         record = {**video_record(workspace, e, variant, backbone, item), "trial": trial or None}
-        workspace.store.write(KIND, item.key, ".mp4", encode_mp4(frames, fps, CRF), record)
+        workspace.store.write(KIND, item.key, *_encoded(frames, fps), record)
+
+
+def _encoded(frames: Frames, fps: float) -> tuple[str, bytes]:
+    """Return the suffix and the bytes of frames (F, H, W, 3): an MP4, or for one frame a PNG."""
+    return (".png", encode_png(frames[0])) if len(frames) == 1 else (".mp4", encode_mp4(frames, fps, CRF))
 
 
 def _initial_noise(workspace: Workspace, e: Experiment, backbone: Backbone, item: VideoItem) -> Tensor:

@@ -1,14 +1,16 @@
-"""Still and animated images as frames: JPEG, PNG, WebP, GIF, AVIF, BMP and TIFF, through Pillow.
+"""Still and animated images as frames (JPEG, PNG, WebP, GIF, AVIF, BMP, TIFF), and PNG back, through Pillow.
 
 Images are turned upright by their EXIF orientation. Where they are transparent they lie on white, as in
 img2dataset. What does not belong here: videos (`decoding`).
 """
 
+import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import av
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, ImageSequence
 
 from onaspr_core.decoding import Picture, check_frames, check_pixels, opaque
@@ -47,6 +49,18 @@ def image_pictures(
         number += 1
     if not kept:
         raise UserError(f"{name}: the span lies outside the video: nothing is shown from {start:g} s on")
+
+
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Encode a picture, uint8 (H, W, 3), as PNG; equal pictures give equal bytes."""
+    return png_bytes(Image.fromarray(pixels))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Encode an image as PNG, without a date; equal pictures give equal bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=False)
+    return buffer.getvalue()
 
 
 def _frames(source: str | BinaryIO, head: bytes, name: str) -> Iterator[tuple[float, Image.Image]]:

@@ -42,6 +42,11 @@ class BackboneSettings(Section):
     channels_last: bool = False
     compile: bool = False
 
+    @property
+    def makes_images(self) -> bool:
+        """Whether what comes out is a picture: one frame, of whatever family."""
+        return self.frames == 1
+
     @model_validator(mode="after")
     def _images_have_one_frame(self) -> "BackboneSettings":
         if self.family in OF_IMAGES and self.frames != 1:
