@@ -168,7 +168,7 @@ def _backbone(s: Settings, e: Experiment) -> Content:
 
 
 def _evaluation(s: Settings, e: Experiment) -> Content:
-    networks = e.evaluation.features.model_dump(exclude={"label"})
+    networks = e.evaluation.features.model_dump(exclude={"label"}, exclude_none=True)
     return {
         "label": e.evaluation.features.label,
         "networks": {role: _content(s, path) for role, path in networks.items()},

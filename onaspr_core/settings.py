@@ -14,6 +14,9 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from onaspr_core.backbones.settings import BackboneSettings as BackboneSettings
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.settings import BenchmarkSettings as BenchmarkSettings
+from onaspr_core.evaluation.settings import EvaluationSettings as EvaluationSettings
+from onaspr_core.evaluation.settings import FeatureSettings as FeatureSettings
 from onaspr_core.paths import is_a_place, resolve
 from onaspr_core.pool.settings import ClipSettings as ClipSettings
 from onaspr_core.pool.settings import PoolSettings as PoolSettings
@@ -101,39 +104,6 @@ class InversionSettings(Section):
     batch_size: BatchSize = 1
 
 
-class BenchmarkSettings(Section):
-    """The real side of an evaluation: videos that scores are measured against.
-
-    `fvd_stride` is how many real frames pass between two that FVD sees; the paper takes every 5th. Choose it
-    so that real and generated clips move at one pace.
-    """
-
-    format: Literal["webvid"] = "webvid"
-    path: str
-    videos: str
-    fvd_stride: Count = 5
-
-
-class FeatureSettings(Section):
-    """The networks that metrics are computed on, each a local folder, and the name they are shown by."""
-
-    label: str
-    image_classifier: str
-    image_text: str
-    video_classifier: str
-
-
-class EvaluationSettings(Section):
-    """What is measured, on which features, with how much resampling."""
-
-    features: FeatureSettings
-    benchmark: BenchmarkSettings | None = None
-    inception_splits: Count = 10
-    bootstrap_samples: Count = 2000
-    seed: int = 0
-    batch_size: Count = 16
-
-
 class CheckSettings(Section):
     """From when on a check says that a person should look. No result depends on it, and no version moves.
 
@@ -208,6 +178,22 @@ class Settings(Section):
     backbones: dict[Name, BackboneSettings]
     experiments: dict[Name, Experiment]
 
+    @model_validator(mode="after")
+    def _videos_alone_are_classified_as_videos(self) -> "Settings":
+        mistakes = []
+        for e in self.experiments.values():
+            if (backbone := self.backbones.get(e.backbone)) is None:
+                continue
+            key = f"experiments.{e.name}.evaluation.features.video_classifier"
+            named = e.evaluation.features.video_classifier is not None
+            if backbone.makes_images and named:
+                mistakes.append(f"{key}: backbone {e.backbone} makes pictures, of one frame; remove it")
+            if not backbone.makes_images and not named:
+                mistakes.append(f"{key}: missing; backbone {e.backbone} makes videos")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return self
+
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name.
 
@@ -273,6 +259,9 @@ def _field_mistakes(problem: ValidationError) -> list[str]:
             lines.append(f"{key}: missing")
         else:
             told = error["msg"].removeprefix("Value error, ")
+            if not key:
+                lines += told.splitlines()
+                continue
             got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
             lines.append(f"{key}: {told[0].lower()}{told[1:]}{got}")
     return list(dict.fromkeys(lines))

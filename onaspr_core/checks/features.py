@@ -24,7 +24,9 @@ def every_real_video_has_features(workspace: Workspace, e: Experiment) -> Findin
             f"none of the videos of benchmark {e.evaluation.benchmark.path} is usable; materialize "
             "benchmark_videos and look at its failures"
         )
-    items = [(f"{item.name}, {item.feature_set.role}", item.key) for video in videos for item in video]
+    items = [
+        (f"{item.name}, {item.feature_set.role}", item.key) for video in videos for item in video.values()
+    ]
     return every(
         "features of real videos are there, undamaged and finite",
         len(items),

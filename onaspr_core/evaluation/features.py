@@ -1,4 +1,6 @@
-"""Which features an experiment needs: its three networks, and the items of generated and real videos.
+"""Which features an experiment needs: its networks, and the items of generated and real videos.
+
+An experiment of pictures has no video classifier: a picture is one row of FID, and there is no FVD.
 
 How items are keyed, made and kept is the concern of `encoding`, which frames they are of that of
 `frame_sampling`.
@@ -21,10 +23,12 @@ from onaspr_core.evaluation.frame_sampling import (
     ALL_FRAMES,
     FID_GENERATED,
     FID_REAL,
+    FID_REAL_BESIDE_PICTURES,
     FVD_REAL_STRIDE,
     FrameRule,
     fvd_real,
 )
+from onaspr_core.evaluation.metrics import Network
 from onaspr_core.paths import file_sha256
 from onaspr_core.settings import Experiment
 from onaspr_core.video import Frames, read_frames
@@ -33,15 +37,24 @@ from onaspr_core.workspace import Workspace
 
 @dataclass(frozen=True)
 class FeatureSets:
-    """The three networks of an experiment, described and not loaded."""
+    """The networks of an experiment, described and not loaded; `video` is None where it makes pictures."""
 
     image: FeatureSet
     image_text: FeatureSet
-    video: FeatureSet
+    video: FeatureSet | None
 
     def __iter__(self) -> Iterator[FeatureSet]:
-        """Image classifier, image-text model, video classifier."""
-        return iter((self.image, self.image_text, self.video))
+        """Image classifier, image-text model, and the video classifier where there is one."""
+        return (one for one in (self.image, self.image_text, self.video) if one is not None)
+
+    @property
+    def classifier(self) -> FeatureSet:
+        """The network that the inception score and accuracies are read from."""
+        return self.video or self.image
+
+
+Items = dict[Network, FeatureItem]
+"""The features of one video, by what reads them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,11 @@ class RealShape:
     height: int
     width: int
     fvd_stride: int = FVD_REAL_STRIDE
+
+    @property
+    def fid_rule(self) -> FrameRule:
+        """FID's frames of a real video."""
+        return FID_REAL_BESIDE_PICTURES if self.frames == 1 else FID_REAL
 
     @property
     def fvd_rule(self) -> FrameRule:
@@ -71,42 +89,46 @@ class RealShape:
 def feature_sets(workspace: Workspace, e: Experiment) -> FeatureSets:
     """The networks that the experiment's settings name. Raises UserError when one is not there."""
     chosen, base = e.evaluation.features, workspace.settings.base
+    video = chosen.video_classifier
     return FeatureSets(
         describe("image classifier", chosen.image_classifier, chosen.label, base),
         describe("image-text model", chosen.image_text, chosen.label, base),
-        describe("video classifier", chosen.video_classifier, chosen.label, base),
+        describe("video classifier", video, chosen.label, base) if video is not None else None,
     )
 
 
-def generated_items(
-    sets: FeatureSets, name: str, video_key: str, read: Callable[[], Frames]
-) -> tuple[FeatureItem, FeatureItem, FeatureItem]:
+def generated_items(sets: FeatureSets, name: str, video_key: str, read: Callable[[], Frames]) -> Items:
     """The features of one generated video: FID's five frames, all frames for CLIP, the whole video."""
-    return (
-        video_item(name, video_key, sets.image, FID_GENERATED, read),
-        video_item(name, video_key, sets.image_text, ALL_FRAMES, read),
-        video_item(name, video_key, sets.video, ALL_FRAMES, read),
-    )
+    fid = FID_GENERATED if sets.video else ALL_FRAMES
+    items: Items = {
+        "image": video_item(name, video_key, sets.image, fid, read),
+        "image_text": video_item(name, video_key, sets.image_text, ALL_FRAMES, read),
+    }
+    if sets.video:
+        items["video"] = video_item(name, video_key, sets.video, ALL_FRAMES, read)
+    return items
 
 
 def real_items(
     sets: FeatureSets, name: str, sha256: str, shape: RealShape, read: Callable[[], Frames]
-) -> tuple[FeatureItem, FeatureItem, FeatureItem]:
+) -> Items:
     """The features of one real video at the real side's frame rules, cropped to the generated shape."""
     source = f"{sha256} {shape.crop}"
 
     def cropped() -> Frames:
         return crop_to_aspect(read(), shape.height, shape.width)
 
-    return (
-        video_item(name, source, sets.image, FID_REAL, cropped),
-        video_item(name, source, sets.image_text, FID_REAL, cropped),
-        video_item(name, source, sets.video, shape.fvd_rule, cropped),
-    )
+    items: Items = {
+        "image": video_item(name, source, sets.image, shape.fid_rule, cropped),
+        "image_text": video_item(name, source, sets.image_text, shape.fid_rule, cropped),
+    }
+    if sets.video:
+        items["video"] = video_item(name, source, sets.video, shape.fvd_rule, cropped)
+    return items
 
 
 def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
-    """Features of the real side under the experiment's three networks; each file is encoded once.
+    """Features of the real side under the experiment's networks; each file is encoded once.
 
     Raises UserError when the benchmark has not been ingested.
     """
@@ -119,28 +141,23 @@ def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
             f"Experiment {e.name} has a benchmark and none of its videos is in the catalog; "
             "materialize benchmark_videos first and read what it reports as missing."
         )
-    items = [item for video in videos for item in video]
+    items = [item for video in videos for item in video.values()]
     outcome = make_features(workspace, items, e.evaluation.batch_size)
-    return replace(
-        outcome,
-        facts={
-            "real_videos": len(videos),
-            "feature_sets": ", ".join(one.name for one in sets),
-            "fvd_frames": real_shape(workspace, e).fvd_rule.name,
-        },
-    )
+    facts = {"real_videos": len(videos), "feature_sets": ", ".join(one.name for one in sets)}
+    if sets.video:
+        facts["fvd_frames"] = real_shape(workspace, e).fvd_rule.name
+    return replace(outcome, facts=facts)
 
 
-def real_features(
-    workspace: Workspace, e: Experiment, sets: FeatureSets
-) -> list[tuple[FeatureItem, FeatureItem, FeatureItem]]:
-    """The feature items of every real video: image classifier, image-text model, video classifier.
+def real_features(workspace: Workspace, e: Experiment, sets: FeatureSets) -> list[Items]:
+    """The feature items of every real video.
 
     Reading one whose bytes are no longer those that `ingest_benchmark` noted is a UserError: its features
     would be kept under the content of another video.
     """
     shape = real_shape(workspace, e)
-    limit = max(FID_REAL.last_index, shape.fvd_rule.last_index) + 1
+    fid, fvd = shape.fid_rule, shape.fvd_rule
+    limit = None if fid.count is None else max(fid.last_index, fvd.last_index) + 1
     return [
         real_items(sets, video.id, video.sha256, shape, partial(_read_noted, video, limit))
         for video in real_videos(workspace, e)
@@ -155,8 +172,8 @@ def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
     return RealShape(backbone.frames, backbone.height, backbone.width, stride)
 
 
-def _read_noted(video: RealVideo, limit: int) -> Frames:
-    """The first `limit` frames of a real video whose file is still the one that was noted."""
+def _read_noted(video: RealVideo, limit: int | None) -> Frames:
+    """The first `limit` frames, or all, of a real video whose file is still the one that was noted."""
     try:
         unchanged = file_sha256(Path(video.path)) == video.sha256
     except OSError as problem:

@@ -7,7 +7,7 @@ on features that are already there. Items, keys and the catalog are the concern 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -58,6 +58,17 @@ METRICS = (
 """The paper's five, in the order of its Table 1."""
 
 
+def metrics_of(pictures: bool) -> tuple[Metric, ...]:
+    """The metrics of videos, or of pictures: without FVD, and with the image network's inception score."""
+    if not pictures:
+        return METRICS
+    return tuple(replace(one, network=_of_pictures(one.network)) for one in METRICS if one.key != "fvd")
+
+
+def _of_pictures(network: Network) -> Network:
+    return "image" if network == "video" else network
+
+
 def metric_named(key: str) -> Metric:
     """The metric with a catalog key; "right:GROUP" are the classifier's attribute accuracies."""
     for metric in METRICS:
@@ -69,7 +80,9 @@ def metric_named(key: str) -> Metric:
     raise KeyError(f"no metric {key!r}")
 
 
-def attribute_metrics(groups: Sequence[LabelGroup], attributes: Sequence[Mapping[str, str]]) -> list[Metric]:
+def attribute_metrics(
+    groups: Sequence[LabelGroup], attributes: Sequence[Mapping[str, str]], pictures: bool = False
+) -> list[Metric]:
     """Accuracies that can be measured: one per label group that every prompt gives a known value for.
 
     With two groups or more, "all right" (every attribute of the prompt found) comes last.
@@ -80,7 +93,8 @@ def attribute_metrics(groups: Sequence[LabelGroup], attributes: Sequence[Mapping
         if attributes and all(one.get(group.name) in group.values for one in attributes)
     ]
     keys = [f"{RIGHT}{name}" for name in measurable] + ([ALL_RIGHT] if len(measurable) > 1 else [])
-    return [metric_named(key) for key in keys]
+    named = [metric_named(key) for key in keys]
+    return [replace(one, network=_of_pictures(one.network)) for one in named] if pictures else named
 
 
 def clipsim_of(video: Tensors, text: Tensors) -> float:
@@ -111,15 +125,17 @@ def rows_of(
     """What a set metric reads, (rows, d), and which video each row belongs to.
 
     FVD has one row a video, IS the joint class probabilities; FID has five frames, and CLIP-FID the same
-    five of all the generated frames that CLIPSIM has embedded.
+    five of all the generated frames that CLIPSIM has embedded. A picture has one row.
     """
     if metric.key == "is":
         names = sorted(name for name in videos[0] if name.startswith("probabilities/"))
-        rows = joint_probabilities([np.stack([video[name] for video in videos]) for name in names])
+        rows = joint_probabilities(
+            [np.concatenate([np.atleast_2d(video[name]) for video in videos]) for name in names]
+        )
         return rows, np.arange(len(videos))
     own = [np.atleast_2d(video["features"]) for video in videos]
     if metric.key == "clip_fid" and generated:
-        own = [rows[list(FID_GENERATED.indices(len(rows)))] for rows in own]
+        own = [rows[list(FID_GENERATED.indices(len(rows)))] if len(rows) > 1 else rows for rows in own]
     owners = np.repeat(np.arange(len(own)), [len(rows) for rows in own])
     return np.concatenate(own).astype(np.float64), owners
 

@@ -109,12 +109,18 @@ def _unmarked(table: ScoreTable) -> list[str]:
 
 
 def _frames(scores: Sequence[Score]) -> str:
-    """How videos become samples, such as "200 videos × 5 frames, 120 real videos × 5 frames"."""
+    """How videos become samples, such as "200 generated × 5 frames, 120 real × 5 frames"."""
     first = scores[0]
-    own = f"{_numbers(score.n for score in scores)} videos × {first.rows // first.n} frames"
+    own = _samples(f"{_numbers(score.n for score in scores)} generated", first.n, first.rows)
     if not first.n_real:
         return own
-    return f"{own}, {first.n_real} real videos × {first.rows_real // first.n_real} frames"
+    return f"{own}, {_samples(f'{first.n_real} real', first.n_real, first.rows_real)}"
+
+
+def _samples(named: str, count: int, rows: int) -> str:
+    if rows % count:
+        return f"{rows} frames of {named}"
+    return named if rows == count else f"{named} × {rows // count} frames"
 
 
 def _numbers(counts: Iterable[int]) -> str:

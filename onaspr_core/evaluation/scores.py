@@ -20,8 +20,14 @@ from onaspr_core.evaluation.benchmarks import NO_BENCHMARK
 from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.evaluation.encoding import FeatureItem, make_features, merge, text_item
 from onaspr_core.evaluation.extractors import FeatureSet, LabelGroup, is_shipped
-from onaspr_core.evaluation.features import FeatureSets, feature_sets, generated_items, real_features
-from onaspr_core.evaluation.metrics import METRICS, attribute_metrics
+from onaspr_core.evaluation.features import (
+    FeatureSets,
+    Items,
+    feature_sets,
+    generated_items,
+    real_features,
+)
+from onaspr_core.evaluation.metrics import Network, attribute_metrics, metrics_of
 from onaspr_core.evaluation.score_layout import markdown_table
 from onaspr_core.evaluation.score_table import (
     Score,
@@ -38,7 +44,10 @@ from onaspr_core.workspace import Workspace
 
 __all__ = ["Score", "ScoreTable", "prompt_scores_of", "score_experiment", "scores_of"]
 
-Trio = tuple[FeatureItem, FeatureItem, FeatureItem]
+PICTURES_NOTE = (
+    "Pictures: FID and CLIP-FID see one row of each, IS is read from the image classifier, as it was first "
+    "defined; FVD needs videos and is left out."
+)
 
 
 @dataclass(frozen=True)
@@ -47,19 +56,16 @@ class _Material:
 
     prompts: tuple[Prompt, ...]
     sets: FeatureSets
-    videos: Mapping[str, Mapping[str, Trio]]
+    videos: Mapping[str, Mapping[str, Items]]
     texts: Mapping[str, FeatureItem]
-    real: tuple[Trio, ...]
+    real: tuple[Items, ...]
     existing: frozenset[str] = frozenset()
 
-    def side(self, variant: str, network: int) -> Side:
+    def side(self, variant: str, network: Network) -> Side:
         """The videos of a variant that have features under a network."""
-        pairs = [(prompt, trio[network].key) for prompt, trio in self.videos[variant].items()]
+        pairs = [(prompt, items[network].key) for prompt, items in self.videos[variant].items()]
         there = [(prompt, key) for prompt, key in pairs if key in self.existing]
         return Side(tuple(prompt for prompt, _ in there), tuple(key for _, key in there))
-
-
-NETWORKS = ("image", "image_text", "video")
 
 
 def score_experiment(workspace: Workspace, e: Experiment) -> Outcome:
@@ -98,7 +104,7 @@ def score_experiment(workspace: Workspace, e: Experiment) -> Outcome:
 def _material(workspace: Workspace, e: Experiment) -> tuple[_Material, list[Failure]]:
     """Describe everything by key; nothing is read or loaded."""
     prompts, sets = load_prompts(workspace, e), feature_sets(workspace, e)
-    videos: dict[str, dict[str, Trio]] = {}
+    videos: dict[str, dict[str, Items]] = {}
     missing: list[Failure] = []
     for variant in VARIANTS:
         wanted = generation.video_items(workspace, e, variant)
@@ -117,23 +123,23 @@ def _material(workspace: Workspace, e: Experiment) -> tuple[_Material, list[Fail
 
 
 def _all_items(material: _Material) -> list[FeatureItem]:
-    generated = [item for variant in material.videos.values() for trio in variant.values() for item in trio]
-    return [*generated, *material.texts.values(), *(item for trio in material.real for item in trio)]
+    generated = (items for variant in material.videos.values() for items in variant.values())
+    videos = [item for items in (*generated, *material.real) for item in items.values()]
+    return [*videos, *material.texts.values()]
 
 
 def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
     """Every variant under every metric that can be measured at all."""
-    groups = material.sets.video.groups
+    groups, pictures = material.sets.classifier.groups, material.sets.video is None
     attributes = {prompt.id: dict(prompt.attributes) for prompt in material.prompts}
-    metrics = [metric for metric in METRICS if material.real or not metric.needs_real]
-    metrics += attribute_metrics(groups, list(attributes.values()))
+    metrics = [metric for metric in metrics_of(pictures) if material.real or not metric.needs_real]
+    metrics += attribute_metrics(groups, list(attributes.values()), pictures)
     items = []
     for metric in metrics:
-        network = NETWORKS.index(metric.network)
-        real = tuple(trio[network].key for trio in material.real) if metric.needs_real else ()
-        baseline = material.side(BASELINE, network)
+        real = tuple(one[metric.network].key for one in material.real) if metric.needs_real else ()
+        baseline = material.side(BASELINE, metric.network)
         for variant in VARIANTS:
-            own = material.side(variant, network)
+            own = material.side(variant, metric.network)
             first = variant == BASELINE
             texts = {one: material.texts[one].key for one in own.prompts} if metric.key == "clipsim" else {}
             asked = {one: attributes[one] for one in own.prompts} if metric.is_accuracy else {}
@@ -236,7 +242,9 @@ def _notes(
 ) -> Iterator[str]:
     yield from _shipped_note(material.sets)
     if any(item.metric.key == "is" and item.key in existing for item in items):
-        yield _inception_note(material.sets.video.groups, e.evaluation.inception_splits)
+        yield _inception_note(material.sets.classifier.groups, e.evaluation.inception_splits)
+    if material.sets.video is None:
+        yield PICTURES_NOTE
     if e.evaluation.benchmark is None:
         yield f"Benchmark {NO_BENCHMARK}."
     elif not material.real:

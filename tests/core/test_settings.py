@@ -170,3 +170,15 @@ def test_the_path_of_a_pool_may_be_a_pattern(tmp_path: Path) -> None:
     (tmp_path / "parts/0.csv").touch()
     settings = load_settings(write(tmp_path, GOOD.replace("pool.csv", "parts/*.csv")))
     assert settings.pools["p"].path == "parts/*.csv"
+
+
+def test_pictures_are_not_classified_as_videos_and_videos_are(tmp_path: Path) -> None:
+    picture = GOOD.replace('family = "modelscope"', 'family = "stable-diffusion-1.5"\nframes = 1')
+    key = "experiments.e.evaluation.features.video_classifier"
+    told = mistakes(tmp_path, picture)
+    assert "has 1 mistake" in told
+    assert f"- {key}: backbone b makes pictures, of one frame; remove it" in told
+    classifier = 'video_classifier = "c"\n'
+    assert load_settings(write(tmp_path, picture.replace(classifier, ""))).backbones["b"].makes_images
+    told = mistakes(tmp_path, GOOD.replace(classifier, ""))
+    assert f"- {key}: missing; backbone b makes videos" in told

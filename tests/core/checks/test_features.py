@@ -12,8 +12,8 @@ from tests.core.checks.conftest import Project
 
 def items(project: Project) -> list[FeatureItem]:
     workspace = project.open()
-    trios = real_features(workspace, project.e, feature_sets(workspace, project.e))
-    return [item for trio in trios for item in trio]
+    videos = real_features(workspace, project.e, feature_sets(workspace, project.e))
+    return [item for one in videos for item in one.values()]
 
 
 def test_every_usable_real_video_has_features_under_three_networks(project: Project) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onaspr_core import generation
+from onaspr_core.images import encode_png
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.variants import VARIANTS
@@ -30,7 +31,7 @@ format = "webvid"
 path = "real.csv"
 videos = "real"
 [backbones.b]
-family = "modelscope"
+family = "{family}"
 path = "weights"
 frames = {frames}
 height = 16
@@ -49,8 +50,8 @@ batch_size = 4
 label = "{label}"
 image_classifier = "{models}/image-classifier"
 image_text = "{models}/image-text"
-video_classifier = "{models}/video-classifier"
 """
+VIDEO_CLASSIFIER = 'video_classifier = "{models}/video-classifier"\n'
 BENCHMARK = """
 [experiments.e.evaluation.benchmark]
 path = "real.csv"
@@ -92,22 +93,24 @@ class Bench:
         (self.folder / "real.csv").write_text("\n".join(lines) + "\n")
         for v, variant in enumerate(VARIANTS):
             for i, row in enumerate(rows):
-                self.put(variant, row["id"], noise_video(10 * v + i))
+                self.put(variant, row["id"], noise_video(10 * v + i, self.frames))
         ingest_prompts(self.workspace(), self.experiment())
 
     def put(self, variant: str, prompt: str, frames: Frames) -> None:
         """Make this the video of a variant and prompt."""
-        data = encode_mp4(frames, 8)
+        suffix, data = (".mp4", encode_mp4(frames, 8)) if len(frames) > 1 else (".png", encode_png(frames[0]))
         key = hashlib.sha256(data).hexdigest()[:40]
         self.workspace().store.write(
-            generation.KIND, key, ".mp4", data, {"variant": variant, "prompt": prompt}
+            generation.KIND, key, suffix, data, {"variant": variant, "prompt": prompt}
         )
         self.keys[variant, prompt] = key
 
     def workspace(self) -> Workspace:
         """Open the folder anew, as another run would."""
-        turned = {"label": self.label, "frames": self.frames, "splits": self.splits}
-        text = SETTINGS.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
+        family = "stable-diffusion-1.5" if self.frames == 1 else "modelscope"
+        turned = {"label": self.label, "frames": self.frames, "splits": self.splits, "family": family}
+        text = SETTINGS if self.frames == 1 else SETTINGS + VIDEO_CLASSIFIER
+        text = text.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
         (self.folder / "settings.toml").write_text(text)
         return Workspace(load_settings(self.folder / "settings.toml"))
 
@@ -127,7 +130,17 @@ class Made:
 @pytest.fixture
 def bench(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench whose video items are those that it put there."""
-    made = Bench(tmp_path, models)
+    return put_there(Bench(tmp_path, models), monkeypatch)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The same with pictures; the real side is of videos."""
+    return put_there(Bench(tmp_path, models, frames=1), monkeypatch)
+
+
+def put_there(made: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Let generation know the videos of a bench."""
 
     def items(workspace: Workspace, e: Experiment, variant: str) -> list[Made]:
         return [Made(prompt, made.keys[variant, prompt.id]) for prompt in load_prompts(workspace, e)]

@@ -170,7 +170,7 @@ def test_counts_tell_videos_from_the_frames_that_are_compared(bench: Any) -> Non
     assert rows["fid"] == rows["clip_fid"] == (5, 25, 6, 30)
     assert rows["fvd"] == (5, 5, 6, 6)
     assert rows["is"] == rows["clipsim"] == rows["right:all"] == (5, 5, 0, 0)
-    assert "Samples of FID, CLIP-FID: 5 videos × 5 frames, 6 real videos × 5 frames." in footnotes(table)
+    assert "Samples of FID, CLIP-FID: 5 generated × 5 frames, 6 real × 5 frames." in footnotes(table)
 
 
 def test_the_inception_score_says_its_splits_and_what_it_is_over(bench: Any) -> None:

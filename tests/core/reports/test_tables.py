@@ -21,7 +21,7 @@ MARKDOWN = """\
 
 - Features: miniature ResNetForImageClassification (abcdef01) for FID; miniature CLIPModel (12345678) for \
 CLIPSIM; miniature VideoMAE (12345678) for colour right.
-- Samples of FID: 200 videos × 5 frames, 120 real videos × 5 frames.
+- Samples of FID: 200 generated × 5 frames, 120 real × 5 frames.
 - Intervals of FID: set bootstrap.
 - Intervals of CLIPSIM, colour right: paired bootstrap over prompts, 2000 resamples.
 - FID: a difference is never marked. Its interval comes from resamples of a biased statistic and only shows \

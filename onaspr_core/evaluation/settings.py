@@ -1,0 +1,44 @@
+"""The settings of an evaluation: its real side, its networks, its resampling.
+
+What does not belong here: reading the settings file (`onaspr_core.settings`).
+"""
+
+from typing import Literal
+
+from onaspr_core.setting_types import Count, Section
+
+
+class BenchmarkSettings(Section):
+    """The real side of an evaluation: videos that scores are measured against.
+
+    `fvd_stride` is how many real frames pass between two that FVD sees; the paper takes every 5th. Choose it
+    so that real and generated clips move at one pace.
+    """
+
+    format: Literal["webvid"] = "webvid"
+    path: str
+    videos: str
+    fvd_stride: Count = 5
+
+
+class FeatureSettings(Section):
+    """The networks that metrics are computed on, each a local folder, and the name they are shown by.
+
+    An experiment whose backbone makes pictures, of one frame, has no `video_classifier`.
+    """
+
+    label: str
+    image_classifier: str
+    image_text: str
+    video_classifier: str | None = None
+
+
+class EvaluationSettings(Section):
+    """What is measured, on which features, with how much resampling."""
+
+    features: FeatureSettings
+    benchmark: BenchmarkSettings | None = None
+    inception_splits: Count = 10
+    bootstrap_samples: Count = 2000
+    seed: int = 0
+    batch_size: Count = 16

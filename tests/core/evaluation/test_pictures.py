@@ -1,0 +1,84 @@
+"""Scoring pictures: one row each, no video network, and an inception score as it was first defined."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onaspr_core import generation
+from onaspr_core.checks.features import every_real_video_has_features
+from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
+from onaspr_core.evaluation.extractors import load
+from onaspr_core.evaluation.features import crop_to_aspect, feature_sets, reference_features
+from onaspr_core.evaluation.frechet import frechet_distance
+from onaspr_core.evaluation.inception_score import joint_probabilities
+from onaspr_core.evaluation.metrics import shuffled_inception_score
+from onaspr_core.evaluation.score_layout import footnotes
+from onaspr_core.evaluation.scores import score_experiment, scores_of
+from onaspr_core.prompts import load_prompts
+from onaspr_core.variants import VARIANTS
+from onaspr_core.video import encode_mp4, read_frames
+from tests.core.evaluation.conftest import noise_video
+
+
+def scored(bench: Any) -> Any:
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    outcome = score_experiment(bench.workspace(), bench.experiment())
+    assert not outcome.failures
+    return scores_of(bench.workspace(), bench.experiment())
+
+
+def test_pictures_have_all_metrics_but_fvd_and_no_video_network(pictures: Any) -> None:
+    table = scored(pictures)
+    keys = [metric.key for metric in table.metrics]
+    assert keys[:4] == ["fid", "clip_fid", "clipsim", "is"]
+    assert all(key.startswith("right:") for key in keys[4:])
+    assert {score.extractor for score in table.scores} == {
+        "tiny ResNetForImageClassification",
+        "tiny CLIPModel",
+    }
+    assert len(table.scores) == len(keys) * len(VARIANTS)
+    assert any("FVD needs videos and is left out" in note for note in table.notes)
+
+
+def test_the_numbers_are_those_of_features_taken_by_hand(pictures: Any) -> None:
+    table = scored(pictures)
+    workspace, e = pictures.workspace(), pictures.experiment()
+    made = [generation.read_video(workspace, pictures.keys["ona", p.id]) for p in load_prompts(workspace, e)]
+    assert {one.shape for one in made} == {(1, 16, 16, 3)}
+    image, clip = (load(one, "cpu") for one in feature_sets(workspace, e))
+    real = [crop_to_aspect(read_frames(one.path, stride=12), 16, 16) for one in real_videos(workspace, e)]
+    for metric, network in (("fid", image), ("clip_fid", clip)):
+        ours, theirs = (
+            np.concatenate([network.features([one])[0]["features"] for one in side]) for side in (made, real)
+        )
+        score = table.get("ona", metric)
+        assert score.value == pytest.approx(frechet_distance(ours, theirs), rel=1e-4)
+        assert (score.n, score.rows, score.n_real, score.rows_real) == (5, 5, 6, len(theirs))
+    found = [image.features([one])[0] for one in made]
+    names = sorted(name for name in found[0] if name.startswith("probabilities/"))
+    rows = joint_probabilities([np.concatenate([one[name] for one in found]) for name in names])
+    expected = shuffled_inception_score(rows, None, splits=2, seed=0)[0]
+    assert table.get("ona", "is").value == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_real_video_gives_every_twelfth_frame_and_a_real_picture_itself(pictures: Any) -> None:
+    path = pictures.folder / "real" / "d0" / "r0.mp4"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)).save(path, "PNG")
+    long = pictures.folder / "real" / "d1" / "r1.mp4"
+    long.write_bytes(encode_mp4(noise_video(500, frames=26, width=24), 8))
+    table = scored(pictures)
+    score = table.get("ona", "fid")
+    assert (score.n_real, score.rows_real) == (6, 8)
+    assert "Samples of FID, CLIP-FID: 5 generated, 8 frames of 6 real." in footnotes(table)
+
+
+def test_the_real_side_is_complete_with_two_networks(pictures: Any) -> None:
+    workspace, e = pictures.workspace(), pictures.experiment()
+    ingest_benchmark(workspace, e)
+    facts = reference_features(workspace, e).facts
+    assert facts["real_videos"] == 6 and "fvd_frames" not in facts
+    found = every_real_video_has_features(pictures.workspace(), e)
+    assert found.passed and found.facts["looked_at"] == 12
