@@ -131,8 +131,8 @@ def _pool(s: Settings, name: str) -> Content:
     }
 
 
-def _listing(s: Settings, pool: PoolSettings) -> str | None:
-    """The hash of a pool's list, or of the sizes and times of its files where they are many or hold videos.
+def _listing(s: Settings, pool: PoolSettings | BenchmarkSettings) -> str | None:
+    """The hash of a list, or of the sizes and times of its files where they are many or hold videos.
 
     A look is taken four times a minute, so nothing below a folder of videos is looked at: what changes there
     is found when the manifest is made, which the nightly schedule asks for.
@@ -180,4 +180,4 @@ def _evaluation(s: Settings, e: Experiment) -> Content:
 def _benchmark(s: Settings, benchmark: BenchmarkSettings | None) -> Content | None:
     if benchmark is None:
         return None
-    return {**benchmark.model_dump(), "listing": _content(s, benchmark.path)}
+    return {**benchmark.model_dump(), "listing": _listing(s, benchmark)}

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from onaspr_core.decoding import EXACT, Picture, pictures
 
@@ -43,7 +43,10 @@ def read_frames(source: str | BinaryIO, *, stride: int = 1, limit: int | None = 
             container lists.
     """
     name = source if isinstance(source, str) else "video"
-    return np.stack([_rgb(picture) for picture in pictures(source, name, stride=stride, limit=limit)])
+    # One for all frames: to set up the conversion takes longer than to convert a small frame.
+    reformatter = VideoReformatter()
+    kept = pictures(source, name, stride=stride, limit=limit)
+    return np.stack([_rgb(picture, reformatter) for picture in kept])
 
 
 def encode_mp4(frames: Frames, fps: float, crf: int = 12) -> bytes:
@@ -62,7 +65,8 @@ def encode_mp4(frames: Frames, fps: float, crf: int = 12) -> bytes:
         raise ValueError(f"frames must be uint8 (F, H, W, 3), not {frames.dtype} {frames.shape}")
     height, width = frames.shape[1:3]
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    data, _ = mux_mp4((_yuv420p(pixels) for pixels in even), fps, {"crf": str(crf)})
+    reformatter = VideoReformatter()
+    data, _ = mux_mp4((_yuv420p(pixels, reformatter) for pixels in even), fps, {"crf": str(crf)})
     return data
 
 
@@ -85,8 +89,8 @@ def mux_mp4(frames: Iterable[av.VideoFrame], fps: float, options: Mapping[str, s
         return path.read_bytes(), count
 
 
-def _rgb(picture: Picture) -> Frames:
-    rgb = picture.frame.reformat(format="rgb24", interpolation=EXACT)
+def _rgb(picture: Picture, reformatter: VideoReformatter) -> Frames:
+    rgb = reformatter.reformat(picture.frame, format="rgb24", interpolation=EXACT)
     pixels = rgb.to_ndarray().astype(np.uint8, copy=False)
     swapped, mirrored, upside_down = picture.orientation
     if swapped:
@@ -98,9 +102,11 @@ def _rgb(picture: Picture) -> Frames:
     return np.ascontiguousarray(pixels)
 
 
-def _yuv420p(pixels: Frames) -> av.VideoFrame:
+def _yuv420p(pixels: Frames, reformatter: VideoReformatter) -> av.VideoFrame:
     image = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-    frame = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601, interpolation=EXACT)
+    frame = reformatter.reformat(
+        image, format="yuv420p", dst_colorspace=Colorspace.ITU601, interpolation=EXACT
+    )
     frame.colorspace = Colorspace.ITU601
     return frame
 

@@ -9,15 +9,15 @@ from onaspr_core.setting_types import Count, Section
 
 
 class BenchmarkSettings(Section):
-    """The real side of an evaluation: videos that scores are measured against.
+    """The real side of an evaluation: videos or images that scores are measured against.
 
-    `fvd_stride` is how many real frames pass between two that FVD sees; the paper takes every 5th. Choose it
-    so that real and generated clips move at one pace.
+    `format`, `path` and `videos` are as a pool's. `fvd_stride` is how many real frames pass between two that
+    FVD sees; the paper takes every 5th. Choose it so that real and generated clips move at one pace.
     """
 
-    format: Literal["webvid"] = "webvid"
+    format: Literal["webvid", "folder"] = "webvid"
     path: str
-    videos: str
+    videos: str | None = None
     fvd_stride: Count = 5
 
 

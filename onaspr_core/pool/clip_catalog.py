@@ -146,16 +146,26 @@ def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
     Raises:
         UserError: when one of them does not exist.
     """
+    places = known_places(workspace, keys)
+    for key in keys:
+        if key not in places:
+            raise no_clip(key)
+    return places
+
+
+def no_clip(key: str) -> UserError:
+    """Return the error of a clip that does not exist."""
+    return UserError(f"there is no clip {key}; materialize pool_clips")
+
+
+def known_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
+    """Return where those of these clips lie that exist, by key."""
     rows = workspace.catalog.rows(
         "select key, shard, start, length, made_from from clips "
         "where status = 'ready' and key in (select unnest(?::text[]))",
         [list(keys)],
     )
-    places = {row[0]: Place(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in rows or ()}
-    for key in keys:
-        if key not in places:
-            raise UserError(f"there is no clip {key}; materialize pool_clips")
-    return places
+    return {row[0]: Place(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in rows or ()}
 
 
 def shard_uses(workspace: Workspace, wanted: Collection[str], withdrawn: Collection[str]) -> list[ShardUse]:

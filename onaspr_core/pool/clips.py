@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
 from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.errors import UserError
-from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips, enter_suspects
+from onaspr_core.pool.clip_catalog import (
+    clip_places,
+    clip_states,
+    enter_clips,
+    enter_suspects,
+    known_places,
+    no_clip,
+)
 from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
 from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs, unusable_share
@@ -129,6 +136,18 @@ def read_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frame
     places = clip_places(workspace, clip_keys)
     for key in clip_keys:
         yield read_frames(io.BytesIO(_bytes_at(workspace, places[key])))
+
+
+def readable_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frames | UserError]:
+    """Yield the frames of clips as `read_clips` does, and for one that cannot be read the error."""
+    places = known_places(workspace, clip_keys)
+    for key in clip_keys:
+        try:
+            if key not in places:
+                raise no_clip(key)
+            yield read_frames(io.BytesIO(_bytes_at(workspace, places[key])))
+        except UserError as problem:
+            yield problem
 
 
 def _bytes_at(workspace: Workspace, place: Place) -> bytes:

@@ -1,4 +1,4 @@
-"""A folder of videos whose captions lie beside them: `name.mp4` and `name.txt`."""
+"""A folder of videos or images whose captions lie beside them: `name.mp4` or `name.jpg`, and `name.txt`."""
 
 from pathlib import PurePosixPath
 
@@ -8,25 +8,30 @@ from onaspr_core.errors import UserError
 from onaspr_core.pool.listed_files import file_system, files_below, url_of
 from onaspr_core.pool.texts import decoded, storable
 
-MEDIA_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
+VIDEO_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Beside a video of the same name an image is its thumbnail, and no row."""
+MEDIA_SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
 LONGEST_TEXT = 2**20
 
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("file", "caption", "problem")])
 
 
 def captioned_files(path: str) -> pa.Table:
-    """Return the videos below a folder, in the order of their names: file (relative), caption, problem.
+    """Return videos and images below a folder, in the order of their names: file (relative), caption, problem.
 
     Raises:
-        UserError: when the folder holds no video.
+        UserError: when the folder holds neither.
     """
     filesystem, inside = file_system(path)
     root = url_of(filesystem, path, inside).rstrip("/") + "/"
     below = [(one, PurePosixPath(one)) for one in files_below(path)]
     texts = {str(file.with_suffix("")): one for one, file in below if file.suffix.lower() == ".txt"}
+    filmed = {str(file.with_suffix("")) for _, file in below if file.suffix.lower() in VIDEO_SUFFIXES}
     rows = []
     for one, file in below:
-        if file.suffix.lower() in MEDIA_SUFFIXES:
+        thumbnail = file.suffix.lower() in IMAGE_SUFFIXES and str(file.with_suffix("")) in filmed
+        if file.suffix.lower() in MEDIA_SUFFIXES and not thumbnail:
             text = texts.get(str(file.with_suffix("")))
             caption, problem = _caption(filesystem, text) if text else ("", f"there is no {file.stem}.txt")
             name = one.removeprefix(root)
@@ -36,7 +41,9 @@ def captioned_files(path: str) -> pa.Table:
                 {"file": storable(name), "caption": caption, "problem": problem and storable(problem)}
             )
     if not rows:
-        raise UserError(f"{path}: no video below this folder; expected files {', '.join(MEDIA_SUFFIXES)}")
+        raise UserError(
+            f"{path}: no video or image below this folder; expected files {', '.join(MEDIA_SUFFIXES)}"
+        )
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 

@@ -6,6 +6,7 @@ goes on as if it had not been, on a CPU to the bit.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import shutil
@@ -27,11 +28,12 @@ from onaspr_core.backbones.scvideo import SCVideoBackbone
 from onaspr_core.diffusion.levels import training_alphas_cumprod
 from onaspr_core.errors import UserError
 from onaspr_core.frames import fit_frames, to_video
-from onaspr_core.pool.clips import read_clip
+from onaspr_core.pool.clips import readable_clips
 from onaspr_core.pool.manifest import pool_captions
 from onaspr_core.progress import logger, track
 from onaspr_core.settings import BackboneSettings
 from onaspr_core.training import state
+from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 FAMILY = "scvideo"
@@ -167,18 +169,20 @@ class Lessons:
 
     def _clips(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Draw a step's clips, (B, 3, F, H, W), and their captions; one that cannot be read is left out."""
-        wanted, clips, captions = self.plan.batch_size, [], []
-        for row in rng.integers(len(self._captions), size=wanted * DRAWS_PER_CLIP).tolist():
-            try:
-                frames = read_clip(self._workspace, self._captions["clip_key"][row].as_py())
-            except UserError as problem:
-                logger.warning("left out of training: %s", problem)
-                continue
-            clips.append(fit_frames(frames, *self.backbone.video_shape)[0])
-            captions.append(self._captions["caption"][row].as_py())
-            if len(clips) == wanted:
-                return to_video(clips), captions
-        raise UserError("the pool's clips cannot be read; materialize pool_clips again")
+        wanted, captions = self.plan.batch_size, []
+        clips: list[Frames] = []
+        drawn = iter(rng.integers(len(self._captions), size=wanted * DRAWS_PER_CLIP).tolist())
+        while rows := list(itertools.islice(drawn, wanted - len(clips))):
+            keys = [self._captions["clip_key"][row].as_py() for row in rows]
+            for row, found in zip(rows, readable_clips(self._workspace, keys), strict=True):
+                if isinstance(found, UserError):
+                    logger.warning("left out of training: %s", found)
+                    continue
+                clips.append(fit_frames(found, *self.backbone.video_shape)[0])
+                captions.append(self._captions["caption"][row].as_py())
+        if len(clips) < wanted:
+            raise UserError("the pool's clips cannot be read; materialize pool_clips again")
+        return to_video(clips), captions
 
 
 def _fit(lessons: Lessons, accelerator: Accelerator, output: Path, found: Path | None) -> list[float]:

@@ -82,3 +82,20 @@ def test_the_real_side_is_complete_with_two_networks(pictures: Any) -> None:
     assert facts["real_videos"] == 6 and "fvd_frames" not in facts
     found = every_real_video_has_features(pictures.workspace(), e)
     assert found.passed and found.facts["looked_at"] == 12
+
+
+def test_the_real_side_may_be_a_folder_of_pictures(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures.folder / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(4):
+        pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"photograph {i}")
+    benchmark = '[experiments.e.evaluation.benchmark]\nformat = "folder"\npath = "photographs"\n'
+    monkeypatch.setattr("tests.core.evaluation.conftest.BENCHMARK", benchmark)
+    table = scored(pictures)
+    assert (table.get("ona", "fid").n_real, table.get("ona", "fid").rows_real) == (4, 4)
+    assert [one.caption for one in real_videos(pictures.workspace(), pictures.experiment())] == [
+        f"photograph {i}" for i in range(4)
+    ]

@@ -410,6 +410,13 @@ def test_a_folder_of_videos_with_texts_beside_them(tmp_path: Path) -> None:
     assert rows["bad.mp4"].problem == "bad.txt is not UTF-8"
 
 
+def test_a_folder_of_images_and_a_video_with_its_thumbnail(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.PNG", "c.jpeg", "film.mp4", "film.jpg"):
+        write(tmp_path / name, "media")
+        write((tmp_path / name).with_suffix(".txt"), f"this is {name}")
+    assert by_id(tmp_path, format="folder", path=".").keys() == {"a.jpg", "b.PNG", "c.jpeg", "film.mp4"}
+
+
 def test_a_folder_with_json_lines_whose_columns_have_other_names(tmp_path: Path) -> None:
     lines = [
         {"file_name": "a.mp4", "text": "a dog", "from": 1, "to": "0:04"},

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ CAPTIONS = pa.table(
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
-def clip_of(workspace: Workspace, key: str) -> Frames:
-    if key == "unreadable":
-        raise UserError("truncated")
-    levels = 60 * int(key) + 40 * np.arange(3)
-    return np.broadcast_to(levels[:, None, None, None], (3, 16, 16, 3)).astype(np.uint8)
+def clips_of(workspace: Workspace, keys: Sequence[str]) -> Iterator[Frames | UserError]:
+    for key in keys:
+        if key == "unreadable":
+            yield UserError("truncated")
+        else:
+            levels = 60 * int(key) + 40 * np.arange(3)
+            yield np.broadcast_to(levels[:, None, None, None], (3, 16, 16, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope="session", params=["epsilon", "v_prediction"])
@@ -53,7 +56,7 @@ def settings_of(folder: Path, **told: Any) -> BackboneSettings:
 @pytest.fixture
 def workspace(image_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(scvideo, "pool_captions", lambda workspace, name: CAPTIONS)
-    monkeypatch.setattr(scvideo, "read_clip", clip_of)
+    monkeypatch.setattr(scvideo, "readable_clips", clips_of)
     backbones = {"sd": settings_of(image_model)}
     pool = PoolSettings(format="folder", path="captions.csv", videos="videos")
     return Workspace(Settings(base=tmp_path, pools={"pool": pool}, backbones=backbones, experiments={}))
@@ -222,7 +225,8 @@ def test_unknown_names_and_clips_that_cannot_be_read_are_told(
         train(workspace, "x", "pool", tmp_path / "out", PLAN)
     with pytest.raises(UserError, match="no pool 'x' in the settings; allowed: pool"):
         train(workspace, "sd", "x", tmp_path / "out", PLAN)
-    monkeypatch.setattr(scvideo, "read_clip", lambda workspace, key: clip_of(workspace, "unreadable"))
+    unreadable = ["unreadable"]
+    monkeypatch.setattr(scvideo, "readable_clips", lambda w, keys: clips_of(w, unreadable * len(keys)))
     with pytest.raises(UserError, match="clips cannot be read"):
         train(workspace, "sd", "pool", tmp_path / "out", PLAN)
 
