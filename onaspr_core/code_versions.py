@@ -12,6 +12,9 @@ INVERTED_LATENT = 1
 REWRITE = 2
 """Template, guard and how an answer is chosen."""
 VIDEO = 1
+BLEND = 2
+"""How the noises of several clips become one. It counts only where `inversion.neighbours` is more than 1: in
+the keys of videos of several noises, and in the setting eta instead of an asset's code version."""
 FEATURES = 2
 SCORES = 2
 TABLES = 2

@@ -174,6 +174,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
 
     Blended noises weigh the same, so their order makes no other video.
     """
+    blended = {"blend": code_versions.BLEND} if len(item.inverted_keys) > 1 else {}
     return content_key(
         KIND,
         version=code_versions.VIDEO,
@@ -185,6 +186,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, fps: float) -> str:
         steps=e.sampling.steps,
         guidance=e.sampling.guidance_scale,
         encoding=[fps, CRF],
+        **blended,
     )
 
 

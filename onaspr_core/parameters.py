@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
@@ -42,7 +43,7 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
     ),
     "eta": (
         "The share of inverted noise (Eq 4), 0 … inf; of how many neighbours, and gated how, where it is.",
-        lambda s, e: {"eta": e.eta, **mixing_options(e)},
+        lambda s, e: {"eta": e.eta, **mixing_options(e), **_blend(e)},
     ),
     "gamma": (
         "The share of denoising steps that the rewritten prompt conditions (Eq 8), 0 … 1.",
@@ -107,6 +108,11 @@ def _searched_for_noise(e: Experiment) -> Content:
 
     more = searched(e) > searched(e, for_noise=False)
     return {"searched": searched(e)} if more else {}
+
+
+def _blend(e: Experiment) -> Content:
+    """How several noises are blended, where they are."""
+    return {"blend": code_versions.BLEND} if e.inversion.neighbours > 1 else {}
 
 
 def _content(settings: Settings, path: str) -> str:
