@@ -10,6 +10,7 @@ from diffusers import (
     AnimateDiffPipeline,
     AutoencoderKL,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     MotionAdapter,
     UNet2DConditionModel,
 )
@@ -142,6 +143,13 @@ def test_an_adapter_for_another_model_is_told(settings: BackboneSettings, folder
     changed = settings.model_copy(update={"motion_adapter": str(folder.parent / "other")})
     with pytest.raises(UserError, match=r"(?s)motion adapter .*other' does not fit .*; name one that"):
         loaded(changed)
+
+
+def test_an_image_model_without_betas_is_told(settings: BackboneSettings, folder: Path) -> None:
+    scheduler: Any = FlowMatchEulerDiscreteScheduler()
+    scheduler.save_pretrained(folder / "scheduler")
+    with pytest.raises(UserError, match=r"has shift = 1\.0 and no beta_schedule"):
+        loaded(settings)
 
 
 @pytest.mark.parametrize("load", [backbone_fingerprint, load_backbone])
