@@ -161,15 +161,17 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
 
 def _backbone(s: Settings, e: Experiment) -> Content:
     settings = s.backbones[e.backbone]
-    told = settings.model_dump(exclude={"path", "motion_adapter", "revision", *WITHOUT_EFFECT})
-    content = {"model": _content(s, settings.path), **told}
+    revisions = {"path": "revision", "motion_adapter": "motion_adapter_revision"}
+    content = settings.model_dump(exclude={*revisions, *revisions.values(), *WITHOUT_EFFECT})
     # What is as it always was is left out, so that no version moves for a setting that nobody uses.
     if not settings.vae_tiling:
         del content["vae_tiling"]
-    if settings.motion_adapter is not None:
-        content["motion_adapter"] = _content(s, settings.motion_adapter)
-    if settings.revision != "main" and content["model"] == settings.path:
-        content["revision"] = settings.revision
+    for name, revision in revisions.items():
+        if (path := getattr(settings, name)) is None:
+            continue
+        content["model" if name == "path" else name] = found = _content(s, path)
+        if found == path and (state := getattr(settings, revision)) != "main":
+            content[revision] = state
     return content
 
 

@@ -155,8 +155,8 @@ def test_an_image_model_without_betas_is_told(settings: BackboneSettings, folder
 @pytest.mark.parametrize("load", [backbone_fingerprint, load_backbone])
 def test_a_folder_without_an_adapter_is_told(settings: BackboneSettings, folder: Path, load: Any) -> None:
     for place, told in (
-        ("guoyww/animatediff", r"motion_adapter 'guoyww/animatediff': there is no folder .*; download it"),
-        ("model/unet", r"motion_adapter is a UNet2DConditionModel, .* needs a MotionAdapter"),
+        ("nowhere", r"backbone '.*': motion_adapter 'nowhere': there is no folder .*nowhere; put the"),
+        ("model/unet", r"motion_adapter 'model/unet' is a UNet2DConditionModel, .* needs a MotionAdapter"),
         ("model", r"config.json is missing"),
         ("model/scheduler", r"config.json is missing"),
     ):
