@@ -9,6 +9,8 @@ MANIFEST = 2
 """How a source is read, and which of its rows a pool takes."""
 CLIP = 2
 INVERTED_LATENT = 1
+NOISE_PREVIEW = 1
+"""The figure of inverted noise, which is a preview and moves no asset."""
 REWRITE = 2
 """Template, guard and how an answer is chosen."""
 VIDEO = 1
