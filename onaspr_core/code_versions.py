@@ -9,9 +9,14 @@ MANIFEST = 2
 """How a source is read, and which of its rows a pool takes."""
 CLIP = 2
 INVERTED_LATENT = 1
+NOISE_PREVIEW = 1
+"""The figure of inverted noise, which is a preview and moves no asset."""
 REWRITE = 2
 """Template, guard and how an answer is chosen."""
 VIDEO = 1
+BLEND = 2
+"""How the noises of several clips become one. It counts only where `inversion.neighbours` is more than 1: in
+the keys of videos of several noises, and in the setting eta instead of an asset's code version."""
 FEATURES = 2
 SCORES = 2
 TABLES = 2

@@ -177,6 +177,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, backbone: BackboneSet
 
     Blended noises weigh the same, so their order makes no other video.
     """
+    blended = {"blend": code_versions.BLEND} if len(item.inverted_keys) > 1 else {}
     return content_key(
         KIND,
         version=code_versions.VIDEO,
@@ -188,6 +189,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, backbone: BackboneSet
         steps=e.sampling.steps,
         guidance=e.sampling.guidance_scale,
         encoding=["png"] if backbone.makes_images else [backbone.fps, CRF],
+        **blended,
     )
 
 

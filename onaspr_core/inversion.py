@@ -7,8 +7,9 @@ What does not belong here: which clip is a prompt's neighbour (`onaspr_core.retr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ import numpy as np
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
-from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
+from onaspr_core.compute import Failure, Maker, Outcome, run_items
 from onaspr_core.errors import UserError
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.pool.clips import read_clip
 from onaspr_core.pool.manifest import pool_pairs
+from onaspr_core.reports.noise_preview import kept_preview
 from onaspr_core.retrieval.neighbours import noise_neighbours_of
 from onaspr_core.settings import Experiment
 from onaspr_core.versions import library_versions
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 KIND = "inverted-latent"
 TENSOR = "noise"
-SHOWN = 8
 DESCRIBED = 256
 """Diagnostics are averaged over this many items at most: each is one record to read."""
 
@@ -103,7 +104,13 @@ def invert_clips(workspace: Workspace, e: Experiment) -> Outcome:
         outcome,
         models=workspace.models.loaded[loaded:],
         facts=_facts(workspace, e, list(records.values())),
-        preview=_preview(workspace, items, records),
+        preview=kept_preview(
+            workspace.store,
+            [item for item in items if item.key in records],
+            records,
+            read_clip=partial(read_clip, workspace),
+            read_noise=partial(read_inverted, workspace),
+        ),
     )
 
 
@@ -241,28 +248,3 @@ def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, A
         **mixing_options(e),
         **{f"{name}_mean": fmean(values) for name, values in known.items() if values},
     }
-
-
-def _preview(
-    workspace: Workspace, items: Sequence[ClipItem], records: Mapping[str, Mapping[str, Any]]
-) -> Preview | None:
-    """Show the first clips that can be read, and what all described noise is like."""
-    from onaspr_core.reports.noise_figure import noise_preview
-
-    described = [item for item in items if item.key in records]
-    clips, labels = [], []
-    for item in described[:SHOWN]:
-        # The noise is there and good, whatever became of its clip since.
-        with suppress(UserError):
-            clips.append(read_clip(workspace, item.clip_key))
-            error = records[item.key]["round_trip_error"]
-            labels.append(item.caption if error is None else f"{error:.3f} round trip: {item.caption}")
-    noises = _readable(workspace, [item.key for item in described])
-    return noise_preview(noises, [(item.pair_id, records[item.key]) for item in described], clips, labels)
-
-
-def _readable(workspace: Workspace, keys: Sequence[str]) -> Iterator[Tensor]:
-    """Inverted noise of these keys, one after another, without what is damaged: a check tells of that."""
-    for key in keys:
-        with suppress(UserError):
-            yield read_inverted(workspace, key)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
@@ -42,7 +43,7 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
     ),
     "eta": (
         "The share of inverted noise (Eq 4), 0 … inf; of how many neighbours, and gated how, where it is.",
-        lambda s, e: {"eta": e.eta, **mixing_options(e)},
+        lambda s, e: {"eta": e.eta, **mixing_options(e), **_blend(e)},
     ),
     "gamma": (
         "The share of denoising steps that the rewritten prompt conditions (Eq 8), 0 … 1.",
@@ -109,6 +110,11 @@ def _searched_for_noise(e: Experiment) -> Content:
     return {"searched": searched(e)} if more else {}
 
 
+def _blend(e: Experiment) -> Content:
+    """How several noises are blended, where they are."""
+    return {"blend": code_versions.BLEND} if e.inversion.neighbours > 1 else {}
+
+
 def _content(settings: Settings, path: str) -> str:
     """The hash of a file or folder, or the path itself where it is a hub id, a URL, or not there yet."""
     found = Path(resolve(path, settings.base))
@@ -155,15 +161,17 @@ def _listing(s: Settings, pool: PoolSettings | BenchmarkSettings) -> str | None:
 
 def _backbone(s: Settings, e: Experiment) -> Content:
     settings = s.backbones[e.backbone]
-    told = settings.model_dump(exclude={"path", "motion_adapter", "revision", *WITHOUT_EFFECT})
-    content = {"model": _content(s, settings.path), **told}
+    revisions = {"path": "revision", "motion_adapter": "motion_adapter_revision"}
+    content = settings.model_dump(exclude={*revisions, *revisions.values(), *WITHOUT_EFFECT})
     # What is as it always was is left out, so that no version moves for a setting that nobody uses.
     if not settings.vae_tiling:
         del content["vae_tiling"]
-    if settings.motion_adapter is not None:
-        content["motion_adapter"] = _content(s, settings.motion_adapter)
-    if settings.revision != "main" and content["model"] == settings.path:
-        content["revision"] = settings.revision
+    for name, revision in revisions.items():
+        if (path := getattr(settings, name)) is None:
+            continue
+        content["model" if name == "path" else name] = found = _content(s, path)
+        if found == path and (state := getattr(settings, revision)) != "main":
+            content[revision] = state
     return content
 
 

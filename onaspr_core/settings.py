@@ -284,8 +284,7 @@ def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
     if isinstance(embedding := values.get("embedding"), dict):
         models.append(("embedding.model", embedding.get("model")))
     for name, backbone in _tables(values, "backbones"):
-        models.append((f"backbones.{name}.path", backbone.get("path")))
-        named.append((f"backbones.{name}.motion_adapter", backbone.get("motion_adapter")))
+        models += [(f"backbones.{name}.{key}", backbone.get(key)) for key in ("path", "motion_adapter")]
     for name, pool in _tables(values, "pools"):
         named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos", "takedown")]
     for name, experiment in _tables(values, "experiments"):

@@ -10,6 +10,7 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
 from onaspr_core.backbones.unet import UNetBackbone
 from onaspr_core.backbones.weights import Weights
+from onaspr_core.diffusion.levels import check_betas
 from onaspr_core.errors import UserError
 
 
@@ -39,8 +40,14 @@ class AnimateDiffBackbone(UNetBackbone):
         return weights.prepared(unet.eval())
 
     def noise_schedule(self, weights: Weights) -> Mapping[str, Any]:
-        """Return the image model's configuration with linear betas, which motion modules are trained with."""
-        return {**weights.scheduler_config(), "beta_schedule": "linear"}
+        """Return the image model's configuration with linear betas, which motion modules are trained with.
+
+        Raises:
+            UserError: when the image model has no betas.
+        """
+        config = weights.scheduler_config()
+        check_betas(config)
+        return {**config, "beta_schedule": "linear"}
 
 
 def load(weights: Weights) -> AnimateDiffBackbone:

@@ -16,7 +16,7 @@ class Family(NamedTuple):
 
     `module` is a file of this room with a function `load(weights) -> Backbone`. `models` are the folders of
     components with weights. `files` must be there too. `elsewhere` are components that lie outside of the
-    folder: each has a setting of its name, a folder.
+    folder: each has a setting of its name, a folder or hub id, and one of its revision, `NAME_revision`.
     """
 
     module: str

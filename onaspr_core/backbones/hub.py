@@ -24,10 +24,9 @@ from huggingface_hub.errors import (
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.families import PICKLES
-from onaspr_core.backbones.model_files import is_half
+from onaspr_core.backbones.model_files import component, is_half
 from onaspr_core.errors import PassingError, UserError
 from onaspr_core.progress import logger
-from onaspr_core.settings import BackboneSettings
 
 WEIGHTS = ".safetensors"
 BESIDE = (".json", ".txt", ".model")
@@ -36,9 +35,11 @@ BESIDE = (".json", ".txt", ".model")
 
 def snapshot(
     repository: str,
-    settings: BackboneSettings,
+    revision: str,
     folders: Collection[str],
     models: Collection[str],
+    *,
+    half: bool,
     check: Callable[[Path], None],
 ) -> Path:
     """Return the folder of a hub's model, downloaded the first time it is asked for.
@@ -47,34 +48,34 @@ def snapshot(
 
     Args:
         repository: The hub id.
-        settings: `revision` is which state of it, `dtype` which precision of its weights.
+        revision: Which state of it.
         folders: Those of all components that are needed.
         models: Those with weights.
+        half: Whether weights in half precision are preferred.
         check: Looks at the configurations, before weights are downloaded.
 
     Raises:
         UserError: what `check` raises, and when the hub does not have the model, does not give it, or has
             pickles only; `PassingError` when it cannot be reached.
     """
-    half = settings.dtype == "float16"
     # Another family may need other components of the same model.
     parts = content_key("components", names=sorted(folders))[:8]
-    name = f"{repository.replace('/', '--')}/{settings.revision.replace('/', '--')}"
+    name = f"{repository.replace('/', '--')}/{revision.replace('/', '--')}"
     folder = Path(constants.HF_HOME, "onaspr", name, f"{'half' if half else 'full'}-{parts}")
     if _is_whole(folder):
         return folder
     where = f"model {repository!r}"
     try:
-        found = HfApi().model_info(repository, revision=settings.revision)
+        found = HfApi().model_info(repository, revision=revision)
         commit, listed = str(found.sha), [one.rfilename for one in found.siblings or ()]
         aside = [one for one in listed if _folder(one) in folders and one.endswith(BESIDE)]
         check(_fetched(repository, commit, aside))
         chosen = [one for model in models for one in _weights(where, model, listed, half)]
-        logger.info("downloading %s, revision %s", repository, settings.revision)
+        logger.info("downloading %s, revision %s", repository, revision)
         cached = _fetched(repository, commit, [*aside, *chosen])
     # Of what the hub refuses, all but an invalid name is an OSError too.
     except (OSError, HFValidationError, httpx2.HTTPError) as problem:
-        raise _told(where, settings.revision, problem) from problem
+        raise _told(where, revision, problem) from problem
     _link(folder, cached, [*aside, *chosen])
     return folder
 
@@ -99,10 +100,10 @@ def _weights(where: str, model: str, listed: Sequence[str], half: bool) -> list[
     full = [name for name in weights if name not in halves]
     if not weights:
         pickles = [name for name in own if name.endswith(PICKLES)]
-        told = f"holds only pickles ({pickles[0]}), which are not read" if pickles else "has no weights"
+        held = f"holds only pickles ({pickles[0]}), which are not read" if pickles else "has no weights"
         raise UserError(
-            f"{where}: {model} {told}; convert the model with diffusers' save_pretrained on a machine that "
-            "you trust it on, and name that folder"
+            f"{component(where, model)} {held}; convert the model with diffusers' save_pretrained on a "
+            "machine that you trust it on, and name that folder"
         )
     return (halves or full) if half else (full or halves)
 
@@ -132,7 +133,7 @@ def _told(where: str, revision: str, problem: Exception) -> UserError:
             f"{where}: its owner asks for consent to a licence; give it on the model's page, and set HF_TOKEN"
         )
     if isinstance(problem, RevisionNotFoundError):
-        return UserError(f"{where}: the hub has no revision {revision!r} of it; correct `revision`")
+        return UserError(f"{where}: the hub has no revision {revision!r} of it; correct its revision")
     if isinstance(problem, RepositoryNotFoundError | HFValidationError):
         return UserError(
             f"{where}: the hub has no such model, or shows it to its members only; correct the id, or set "

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from onaspr_core.backbones.families import FAMILIES, Classes, Family
+from onaspr_core.backbones.families import FAMILIES, Classes
 from onaspr_core.errors import UserError
 from onaspr_core.paths import folder_fingerprint, resolve
 from onaspr_core.settings import BackboneSettings
+
+WHOLE = "."
+"""The name of a component that is a folder by itself, in no model's."""
 
 
 class ModelFiles(NamedTuple):
@@ -39,21 +42,16 @@ def locate(settings: BackboneSettings, base: Path) -> ModelFiles:
             reached or does not have the model.
     """
     family = FAMILIES[settings.family]
-    told = f"backbone {settings.path!r}"
-    folder = Path(resolve(settings.path, base))
-    if not folder.is_dir():
-        if not _may_be_hub_id(settings.path):
-            raise UserError(f"{told}: there is no folder {folder}; put the model's files there")
-        folder = _of_hub(settings, family)
-    _check(folder, settings, family)
-    elsewhere = {name: Path(resolve(str(getattr(settings, name)), base)) for name in family.elsewhere}
-    for name, place in elsewhere.items():
-        named = f"{told}: {name} {getattr(settings, name)!r}"
-        if not place.is_dir():
-            raise UserError(f"{named}: there is no folder {place}; download it, and name its folder")
-        _check_file(place / "config.json", named)
-        _check_class(place, named, settings.family, name, family.elsewhere[name])
-        _check_weights(place, named)
+    told, half = f"backbone {settings.path!r}", settings.dtype == "float16"
+    own = _Named(told, settings.family, settings.path, settings.revision, half, family.models, family.files)
+    folder = _found(own, base)
+    elsewhere = {}
+    for name, classes in family.elsewhere.items():
+        path, revision = getattr(settings, name), getattr(settings, f"{name}_revision")
+        part = _Named(
+            f"{told}: {name} {path!r}", settings.family, path, revision, half, {WHOLE: classes}, files=()
+        )
+        elsewhere[name] = _found(part, base)
     return ModelFiles(folder, elsewhere)
 
 
@@ -62,28 +60,56 @@ def is_half(name: str) -> bool:
     return ".fp16." in name or ".fp16-" in name
 
 
-def _of_hub(settings: BackboneSettings, family: Family) -> Path:
+def component(told: str, model: str) -> str:
+    """Return what errors call a component of what they call `told`."""
+    return told if model == WHOLE else f"{told}: {model}"
+
+
+class _Named(NamedTuple):
+    """A folder or hub id as the settings name it: what errors call it, and what it must hold."""
+
+    told: str
+    family: str
+    path: str
+    revision: str
+    half: bool
+    models: Mapping[str, Classes]
+    files: tuple[str, ...]
+
+
+def _found(named: _Named, base: Path) -> Path:
+    """Return the folder, whole and of its family."""
+    folder = Path(resolve(named.path, base))
+    if not folder.is_dir():
+        if not _may_be_hub_id(named.path):
+            raise UserError(f"{named.told}: there is no folder {folder}; put the model's files there")
+        folder = _of_hub(named)
+    _check_configurations(folder, named)
+    for model in named.models:
+        _check_weights(folder / model, named.told)
+    return folder
+
+
+def _of_hub(named: _Named) -> Path:
     from onaspr_core.backbones.hub import snapshot
 
-    folders = {*family.models, *(PurePosixPath(name).parent.as_posix() for name in family.files)}
+    folders = {*named.models, *(PurePosixPath(name).parent.as_posix() for name in named.files)}
     return snapshot(
-        settings.path, settings, folders, family.models, lambda f: _check_configurations(f, settings, family)
+        named.path,
+        named.revision,
+        folders,
+        named.models,
+        half=named.half,
+        check=lambda folder: _check_configurations(folder, named),
     )
 
 
-def _check(folder: Path, settings: BackboneSettings, family: Family) -> None:
-    _check_configurations(folder, settings, family)
-    for model in family.models:
-        _check_weights(folder / model, f"backbone {settings.path!r}")
-
-
-def _check_configurations(folder: Path, settings: BackboneSettings, family: Family) -> None:
-    told = f"backbone {settings.path!r}"
-    for model, classes in family.models.items():
-        _check_file(folder / model / "config.json", told)
-        _check_class(folder / model, told, settings.family, model, classes)
-    for name in family.files:
-        _check_file(folder / name, told)
+def _check_configurations(folder: Path, named: _Named) -> None:
+    for model, classes in named.models.items():
+        _check_file(folder / model / "config.json", named.told)
+        _check_class(folder / model, named, model, classes)
+    for name in named.files:
+        _check_file(folder / name, named.told)
 
 
 def _check_file(file: Path, told: str) -> None:
@@ -99,14 +125,15 @@ def _check_weights(folder: Path, told: str) -> None:
         )
 
 
-def _check_class(folder: Path, told: str, family: str, model: str, classes: Classes) -> None:
+def _check_class(folder: Path, named: _Named, model: str, classes: Classes) -> None:
     found = _class_of(folder / "config.json")
     if found in (None, *classes):
         return
     others = [name for name, one in FAMILIES.items() if found in one.models.get(model, ())]
     known = f"families with one: {', '.join(others)}" if others else "no family has one"
     raise UserError(
-        f"{told}: {model} is a {found}, and family {family} needs a {' or '.join(classes)}; {known}"
+        f"{component(named.told, model)} is a {found}, and family {named.family} needs a "
+        f"{' or '.join(classes)}; {known}"
     )
 
 

@@ -19,7 +19,8 @@ class BackboneSettings(Section):
 
     `path` is a folder, or a hub id at `revision`: a branch, a tag, or best a commit, which never moves.
     What a branch named first stays; delete the folder that it was put in to have it anew.
-    `motion_adapter` is the folder of the motion modules that family animatediff puts into the model.
+    `motion_adapter`, with `motion_adapter_revision`, names the motion modules that family animatediff puts
+    into the model, in the same two ways.
     `vae_tiling` lets the autoencoder work tile by tile, which large frames show. `device` and what follows
     change no result but for rounding: `offload` "model" keeps in GPU memory only the component that
     computes, `vae_slicing` sends one frame at a time through an autoencoder of frames, where others take
@@ -30,6 +31,7 @@ class BackboneSettings(Section):
     path: str
     revision: str = "main"
     motion_adapter: str | None = None
+    motion_adapter_revision: str = "main"
     frames: Count = 16
     height: Annotated[int, Field(ge=8, multiple_of=8)] = 256
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 256
@@ -56,9 +58,11 @@ class BackboneSettings(Section):
     @model_validator(mode="after")
     def _motion_has_an_adapter(self) -> "BackboneSettings":
         if self.family == "animatediff" and self.motion_adapter is None:
-            raise ValueError("family animatediff needs motion_adapter: name the folder of one")
+            raise ValueError("family animatediff needs motion_adapter: name a folder or hub id")
         if self.family != "animatediff" and self.motion_adapter is not None:
             raise ValueError(f"family {self.family} takes no motion_adapter: remove it")
+        if self.motion_adapter is None and self.motion_adapter_revision != "main":
+            raise ValueError(f"family {self.family} takes no motion_adapter_revision: remove it")
         return self
 
 

@@ -28,7 +28,7 @@ def flow_levels_from_config(config: Mapping[str, Any], steps: int) -> NoiseLevel
 
     Args:
         config: The content of scheduler_config.json, of a FlowMatchEulerDiscreteScheduler or of a
-            UniPCMultistepScheduler with use_flow_sigmas. Its order counts for nothing.
+            UniPCMultistepScheduler with use_flow_sigmas and flow_prediction. Its order counts for nothing.
         steps: From 1 to the number of training timesteps.
 
     Raises:
@@ -49,7 +49,11 @@ def flow_levels_from_config(config: Mapping[str, Any], steps: int) -> NoiseLevel
         # diffusers shifts the lowest noise when it is made, and all of them again.
         sigmas = _shifted(np.linspace(1.0, _shifted(np.array(1 / trained), shift), steps), shift)
         timesteps = sigmas * trained
-    elif kind == "UniPCMultistepScheduler" and config.get("use_flow_sigmas"):
+    elif (
+        kind == "UniPCMultistepScheduler"
+        and config.get("use_flow_sigmas")
+        and config.get("prediction_type") == "flow_prediction"
+    ):
         shift = float(config.get("flow_shift", 1.0))
         sigmas = np.linspace(1.0, 1 / trained, steps + 1)[:-1]
         # As diffusers writes it: timesteps are cut off to whole ones, and the last bit decides.
@@ -58,8 +62,9 @@ def flow_levels_from_config(config: Mapping[str, Any], steps: int) -> NoiseLevel
         timesteps = np.floor(sigmas * trained)
     else:
         raise UserError(
-            f"the scheduler is a {kind}, which says nothing about flow matching; known: "
-            "FlowMatchEulerDiscreteScheduler, and UniPCMultistepScheduler with use_flow_sigmas"
+            f"the scheduler is a {kind}, and its configuration describes no flow matching; known: "
+            "FlowMatchEulerDiscreteScheduler, and UniPCMultistepScheduler with use_flow_sigmas and "
+            "flow_prediction"
         )
     noise = np.concatenate([[0.0], sigmas[::-1]])
     told = np.concatenate([[0.0], timesteps[::-1]]).astype(np.float32)

@@ -15,6 +15,8 @@ from onaspr_core.errors import UserError
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 TIMESTEP_SPACINGS = ("leading", "trailing", "linspace")
+_OF_OTHER_LEVELS = ("sigma_data", "shift", "use_flow_sigmas", "snr_shift_scale")
+"""Keys of scheduler configurations that mean other levels than those of betas: EDM, flows, CogVideoX."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +68,8 @@ def levels_from_config(
     thresholding in the configuration are ignored: they have no inverse.
 
     Args:
-        config: The content of scheduler_config.json, of any scheduler with a beta schedule; absent keys take
-            DDIMScheduler's defaults.
+        config: The content of scheduler_config.json, of any scheduler with a beta schedule; other absent keys
+            take DDIMScheduler's defaults.
         steps: From 1 to the number of training timesteps.
         alphas_cumprod: Of each training timestep; left out, those of `training_alphas_cumprod`.
 
@@ -130,12 +132,34 @@ def training_alphas_cumprod(config: Mapping[str, Any]) -> npt.NDArray[np.float64
     Computed in float32 as diffusers does, because those are the values that the model was trained with.
 
     Raises:
-        UserError: for an unknown beta schedule.
+        UserError: for an unknown beta schedule, and as `check_betas`.
     """
+    check_betas(config)
     betas = _betas(config)
     if config.get("rescale_betas_zero_snr", False):
         betas = _rescaled_to_zero_terminal_snr(betas)
     return torch.cumprod(1.0 - betas, dim=0).double().numpy()
+
+
+def check_betas(config: Mapping[str, Any]) -> None:
+    """Refuse the configuration of a model that was trained at other noise levels than those of betas.
+
+    Its keys tell: all schedulers with betas write down their schedule, whatever their solver and grid. A key
+    that a conversion left behind counts too, as it tells of the scheduler that the model came with.
+
+    Raises:
+        UserError: it names what the configuration holds or lacks.
+    """
+    told = [f"{key} = {config[key]!r}" for key in _OF_OTHER_LEVELS if config.get(key)]
+    if config.get("timestep_type") == "continuous" and config.get("prediction_type") == "v_prediction":
+        told.append("continuous timesteps")
+    if "beta_schedule" not in config:
+        told.append("no beta_schedule")
+    if told:
+        raise UserError(
+            f"the model's scheduler, {config.get('_class_name')}, has {' and '.join(told)}: its noise levels "
+            "are not those of betas, which are all that this family steps through; name another model"
+        )
 
 
 def snr_shifted_alphas_cumprod(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:

@@ -70,20 +70,29 @@ def mix_noise(random: Tensor | None, inverted: Tensor | None, eta: float) -> Ten
 
 
 def blend_noises(noises: Sequence[Tensor]) -> Tensor:
-    """Add noises with equal weights 1/√n, which keeps the variance of independent ones; beyond the paper.
+    """Add noises with equal weights, so that the blend's mean square is the mean of theirs; beyond the paper.
+
+    Equal noises blend to themselves, and independent ones have weights of nearly 1/√n. Squares are about 0,
+    not about each noise's mean: the model knows noise of mean square 1, whose mean is one component among
+    others, and noises of similar clips share theirs. About the mean, a shared one would grow up to √n-fold.
 
     Args:
         noises: One or more of one shape; a single one is returned bit for bit.
 
     Raises:
-        UserError: without noises, or where shapes differ.
+        UserError: without noises, where shapes differ, or where they cancel each other out.
     """
     shapes = {tuple(noise.shape) for noise in noises}
     if len(shapes) != 1:
         raise UserError(f"noises to blend must be one or more of one shape, not of {sorted(shapes)}")
     if len(noises) == 1:
         return noises[0]
-    return torch.stack(list(noises)).sum(0) / math.sqrt(len(noises))
+    parts = torch.stack(list(noises))
+    total = parts.sum(0)
+    power = float(total.double().square().mean())
+    if power == 0:
+        raise UserError("noises to blend cancel each other out; set inversion.neighbours = 1")
+    return total * math.sqrt(float(parts.double().square().mean()) / power)
 
 
 def _needed(noise: Tensor | None, name: str, eta: float) -> Tensor:

@@ -18,7 +18,7 @@ _SCHEMA = pa.schema([(name, pa.string()) for name in ("file", "caption", "proble
 
 
 def captioned_files(path: str) -> pa.Table:
-    """Return videos and images below a folder, in the order of their names: file (relative), caption, problem.
+    """Return videos and images below a folder, by name: file (relative), caption, problem.
 
     Raises:
         UserError: when the folder holds neither.

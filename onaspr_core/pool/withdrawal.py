@@ -23,8 +23,9 @@ from onaspr_core.pool.settings import PoolSettings
 from onaspr_core.progress import logger, track
 from onaspr_core.workspace import Workspace
 
-INVERTED, VIDEO = "inverted-latent", "video"
-"""Kinds of items that are made of clips; `onaspr_core.inversion` and `onaspr_core.generation` store them."""
+INVERTED, PREVIEW, VIDEO = "inverted-latent", "noise-preview", "video"
+"""Kinds of items that are made of clips; stored by `onaspr_core.inversion`,
+`onaspr_core.reports.noise_preview` and `onaspr_core.generation`."""
 
 _LOOKED_AT = "create table if not exists withdrawals_looked_at (state text)"
 
@@ -85,11 +86,12 @@ def withdrawn_clip_keys(workspace: Workspace) -> frozenset[str]:
 
 
 def remove_withdrawn(workspace: Workspace) -> Removed:
-    """Delete inverted latents and videos that were made of withdrawn items only.
+    """Delete inverted latents and videos that were made of withdrawn items only, and previews that show any.
 
     An inverted latent is one's when its record names the clip of a withdrawn pair, or the pair itself, and no
-    pool has that clip now; a video when its record names such a clip among its neighbours. Records are read
-    only where something was withdrawn, and something was withdrawn or made since the last time.
+    pool has that clip now; a video when its record names such a clip among its neighbours. A preview of
+    inverted noise is told by any such clip that it shows or counts. Records are read only where something was
+    withdrawn, and something was withdrawn or made since the last time.
     """
     store = workspace.store
     pairs = {(pool, pair_id) for pool, pair_id, _ in withdrawn_pairs(workspace)}
@@ -104,7 +106,10 @@ def remove_withdrawn(workspace: Workspace) -> Removed:
     }
     clips = keys.union(latents.values())
     videos = [key for key, record in _records(store, VIDEO) if not clips.isdisjoint(_neighbours(record))]
-    for kind, found in ((INVERTED, list(latents)), (VIDEO, videos)):
+    previews = [
+        key for key, record in _records(store, PREVIEW) if not clips.isdisjoint(record.get("clip_keys", ()))
+    ]
+    for kind, found in ((INVERTED, list(latents)), (PREVIEW, previews), (VIDEO, videos)):
         for key in found:
             store.delete(kind, key)
     state = _state(workspace, pairs)
@@ -121,7 +126,7 @@ def _state(workspace: Workspace, pairs: Collection[tuple[str, str]]) -> str:
         "withdrawals",
         pairs=sorted(map(list, pairs)),
         clips=version_of(live_clip_keys(workspace)),
-        items=[version_of(workspace.store.keys(kind)) for kind in (INVERTED, VIDEO)],
+        items=[version_of(workspace.store.keys(kind)) for kind in (INVERTED, PREVIEW, VIDEO)],
     )
 
 

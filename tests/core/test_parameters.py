@@ -91,6 +91,44 @@ def test_a_motion_adapter_moves_the_backbone_by_its_content(settings_file: Path)
     assert moved(settings_file, lambda text: text.replace('"second"', '"first"')) == both
 
 
+def test_a_hubs_motion_adapter_moves_the_backbone_by_its_id_and_revision(settings_file: Path) -> None:
+    (settings_file.parent / "folder").mkdir()
+    (settings_file.parent / "folder" / "config.json").write_text("{}")
+    both = {"backbone|one", "backbone|two"}
+
+    def named(adapter: str, revision: str) -> set[str]:
+        table = f'motion_adapter = "{adapter}"\nmotion_adapter_revision = "{revision}"'
+        lines = [one for one in settings_file.read_text().splitlines() if "motion_adapter" not in one]
+        text = "\n".join(lines).replace("modelscope", "animatediff")
+        return moved(settings_file, lambda _: text.replace('path = "weights"', f'path = "weights"\n{table}'))
+
+    assert named("a/b", "main") == both
+    table = 'motion_adapter_revision = "main"\n'
+    assert moved(settings_file, lambda text: text.replace(table, "")) == set()
+    assert named("a/b", "v2") == both
+    assert named("a/c", "v2") == both
+    assert named("folder", "v2") == both
+    assert named("folder", "v3") == set()
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('family = "modelscope"\npath = "o/m"', "8334cc6ff47afdf5895bf3f83717a07a8b12a836"),
+        (
+            'family = "animatediff"\npath = "o/m"\nmotion_adapter = "motion"',
+            "5cc0e040a614fc0f82fe1a3b1dcba93ae7e9603a",
+        ),
+    ],
+)
+def test_a_backbone_that_says_nothing_of_an_adapters_revision_keeps_its_version(
+    settings_file: Path, table: str, expected: str
+) -> None:
+    old = 'family = "modelscope"\npath = "weights"'
+    settings_file.write_text(settings_file.read_text().replace(old, table))
+    assert versions(settings_file)["backbone|one"] == expected
+
+
 def test_the_device_moves_nothing_and_the_precision_moves_the_backbone(settings_file: Path) -> None:
     path = 'path = "weights"'
     assert moved(settings_file, lambda text: text.replace(path, f'{path}\ndevice = "cpu"')) == set()

@@ -119,21 +119,27 @@ def test_model_folders_that_are_not_there_are_mistakes_and_hub_ids_are_not(tmp_p
     assert "has 3 mistake(s)" in told
 
 
-def test_animatediff_alone_has_a_motion_adapter_and_it_is_a_folder(tmp_path: Path) -> None:
+def test_animatediff_alone_has_a_motion_adapter_a_folder_or_a_hub_id(tmp_path: Path) -> None:
     def told(family: str, *more: str) -> str:
         table = [f'family = "{family}"', *more]
         return mistakes(tmp_path, GOOD.replace('family = "modelscope"', "\n".join(table)))
 
-    adapter = 'motion_adapter = "motion"'
-    assert "backbones.b: family animatediff needs motion_adapter: name the folder" in told("animatediff")
+    adapter = 'motion_adapter = "./motion"'
+    revision = 'motion_adapter_revision = "v2"'
+    assert "backbones.b: family animatediff needs motion_adapter: name a folder or" in told("animatediff")
+    assert "backbones.b: family sdxl takes no motion_adapter_revision: remove it" in told(
+        "sdxl", "frames = 1", revision
+    )
     assert "backbones.b: family sdxl takes no motion_adapter: remove it" in told(
         "sdxl", "frames = 1", adapter
     )
-    assert "backbones.b.motion_adapter: 'motion' does not exist (looked for" in told("animatediff", adapter)
+    assert "backbones.b.motion_adapter: './motion' does not exist (looked for" in told("animatediff", adapter)
     assert "backbones.b: family sdxl makes images: set frames = 1" in told("sdxl")
     (tmp_path / "motion").mkdir()
     good = GOOD.replace('family = "modelscope"', f'family = "animatediff"\n{adapter}')
-    assert load_settings(write(tmp_path, good)).backbones["b"].motion_adapter == "motion"
+    assert load_settings(write(tmp_path, good)).backbones["b"].motion_adapter == "./motion"
+    of_hub = load_settings(write(tmp_path, good.replace(adapter, f'motion_adapter = "a/b"\n{revision}')))
+    assert of_hub.backbones["b"].motion_adapter_revision == "v2"
 
 
 def test_the_command_names_what_the_file_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

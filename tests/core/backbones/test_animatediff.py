@@ -10,6 +10,7 @@ from diffusers import (
     AnimateDiffPipeline,
     AutoencoderKL,
     DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     MotionAdapter,
     UNet2DConditionModel,
 )
@@ -144,11 +145,18 @@ def test_an_adapter_for_another_model_is_told(settings: BackboneSettings, folder
         loaded(changed)
 
 
+def test_an_image_model_without_betas_is_told(settings: BackboneSettings, folder: Path) -> None:
+    scheduler: Any = FlowMatchEulerDiscreteScheduler()
+    scheduler.save_pretrained(folder / "scheduler")
+    with pytest.raises(UserError, match=r"has shift = 1\.0 and no beta_schedule"):
+        loaded(settings)
+
+
 @pytest.mark.parametrize("load", [backbone_fingerprint, load_backbone])
 def test_a_folder_without_an_adapter_is_told(settings: BackboneSettings, folder: Path, load: Any) -> None:
     for place, told in (
-        ("guoyww/animatediff", r"motion_adapter 'guoyww/animatediff': there is no folder .*; download it"),
-        ("model/unet", r"motion_adapter is a UNet2DConditionModel, .* needs a MotionAdapter"),
+        ("nowhere", r"backbone '.*': motion_adapter 'nowhere': there is no folder .*nowhere; put the"),
+        ("model/unet", r"motion_adapter 'model/unet' is a UNet2DConditionModel, .* needs a MotionAdapter"),
         ("model", r"config.json is missing"),
         ("model/scheduler", r"config.json is missing"),
     ):

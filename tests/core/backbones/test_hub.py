@@ -15,6 +15,7 @@ import pytest
 
 from onaspr_core.backbones.registry import backbone_fingerprint
 from onaspr_core.settings import BackboneSettings
+from tests.tiny_unets import save_tiny_motion_adapter, save_tiny_stable_diffusion
 
 COMMIT = "c" * 40
 SCRIPT = """
@@ -170,3 +171,59 @@ def test_what_a_hub_does_not_give_is_told(
     assert told["odd"].startswith("PassingError") and "name its folder" in told["odd"]
     assert "no revision 'v9'" in told["revision"]
     assert not [name for name in served.fetched if "owner/other" in name and name.endswith(".safetensors")]
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> BackboneSettings:
+    """An AnimateDiff of two folders."""
+    return BackboneSettings(
+        family="animatediff",
+        path=str(save_tiny_stable_diffusion(tmp_path / "model")),
+        motion_adapter=str(save_tiny_motion_adapter(tmp_path / "motion")),
+        frames=5,
+        height=16,
+        width=16,
+        device="cpu",
+    )
+
+
+def test_a_motion_adapter_is_downloaded_once_and_counts_by_its_content_at_its_own_revision(
+    hub: tuple[Hub, str], moving: BackboneSettings, tmp_path: Path
+) -> None:
+    served, endpoint = hub
+    [weights] = (tmp_path / "motion").glob("*.safetensors")
+    files, half = files_of(tmp_path / "motion"), weights.name.replace(".safe", ".fp16.safe")
+    others = {half: b"half", "mm.ckpt": b"pickle", "README.md": b"card", "unet/config.json": b"{}"}
+    served.files["owner/motion"] = {**files, **others}
+    of_hub = moving.model_copy(
+        update={"motion_adapter": "owner/motion", "motion_adapter_revision": COMMIT, "revision": "unused"}
+    )
+    expected = backbone_fingerprint(moving, Path())
+    assert ask(endpoint, tmp_path / "home", [of_hub, of_hub]) == [[expected] * 2] * 2
+    assert sorted(served.fetched) == sorted(f"owner/motion/{name}" for name in files)
+    assert ask("http://127.0.0.1:9", tmp_path / "home", [of_hub]) == [[expected] * 2]
+
+
+def test_what_a_hub_does_not_give_of_a_motion_adapter_is_told(
+    hub: tuple[Hub, str], moving: BackboneSettings, tmp_path: Path
+) -> None:
+    served, endpoint = hub
+    files = files_of(tmp_path / "motion")
+    served.files["owner/motion"] = files
+    served.files["owner/pickled"] = {n.replace(".safetensors", ".bin"): data for n, data in files.items()}
+    served.files["owner/other"] = files_of(tmp_path / "model" / "unet")
+    served.files["owner/whole"] = files_of(tmp_path / "model")
+    served.refused |= {"owner/gated": (403, "GatedRepo"), "owner/odd": (418, "")}
+    names = ("gone", "gated", "pickled", "other", "whole", "odd")
+    asked = [moving.model_copy(update={"motion_adapter": f"owner/{name}"}) for name in names]
+    late = {"motion_adapter": "owner/motion", "motion_adapter_revision": "v9"}
+    asked.append(moving.model_copy(update=late))
+    told = dict(zip((*names, "revision"), ask(endpoint, tmp_path / "home", asked), strict=True))
+    assert "model 'owner/gone': the hub has no such model" in told["gone"]
+    assert "consent to a licence" in told["gated"]
+    assert "model 'owner/pickled' holds only pickles (diffusion_pytorch_model.bin)" in told["pickled"]
+    assert "motion_adapter 'owner/other' is a UNet2DConditionModel" in told["other"]
+    assert "motion_adapter 'owner/whole': " in told["whole"] and "config.json is missing" in told["whole"]
+    assert told["odd"].startswith("PassingError") and "name its folder" in told["odd"]
+    assert "model 'owner/motion': the hub has no revision 'v9'" in told["revision"]
+    assert not [name for name in served.fetched if name.endswith(".safetensors")]

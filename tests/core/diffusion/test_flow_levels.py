@@ -75,6 +75,7 @@ def test_denoising_agrees_with_the_euler_scheduler() -> None:
         ({"use_dynamic_shifting": True, "shift_terminal": 0.1}, 10, "use_dynamic_shifting, shift_terminal"),
         ({"final_sigmas_type": "sigma_min"}, 10, "sets final_sigmas_type"),
         ({"use_flow_sigmas": False}, 10, "UniPCMultistepScheduler with use_flow_sigmas"),
+        ({"prediction_type": "epsilon"}, 10, "use_flow_sigmas and flow_prediction"),
         ({"_class_name": "DDIMScheduler"}, 10, "scheduler is a DDIMScheduler"),
     ],
 )

@@ -1,7 +1,10 @@
 """The grid against diffusers' own DDIM scheduler."""
 
+import json
 from typing import Any
 
+import diffusers
+import diffusers.schedulers.deprecated
 import numpy as np
 import pytest
 import torch
@@ -30,8 +33,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "linear to a clean end": {"beta_schedule": "linear", "set_alpha_to_one": True},
     "cosine, trailing": {"beta_schedule": "squaredcos_cap_v2", "timestep_spacing": "trailing"},
     "zero terminal signal": {**MODELSCOPE, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
-    "trained betas": {"trained_betas": np.linspace(1e-4, 3e-2, 1000).tolist()},
-    "defaults": {},
+    "trained betas": {"beta_schedule": "linear", "trained_betas": np.linspace(1e-4, 3e-2, 1000).tolist()},
+    "defaults": {"beta_schedule": "linear"},
 }
 
 
@@ -129,6 +132,89 @@ def test_the_clean_level_has_the_final_alpha_and_timestep_zero() -> None:
 def test_an_impossible_grid_says_what_is_allowed(change: dict[str, Any], steps: int, told: str) -> None:
     with pytest.raises(UserError, match=told):
         levels_from_config({**MODELSCOPE, **change}, steps)
+
+
+BETAS = {
+    *("DDIMInverse", "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep", "DPMSolverMultistep"),
+    *("DPMSolverMultistepInverse", "DPMSolverSinglestep", "EulerAncestralDiscrete", "EulerDiscrete"),
+    *("HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete", "LCM", "LMSDiscrete", "PNDM", "RePaint"),
+    *("SASolver", "TCD", "UnCLIP", "UniPCMultistep"),
+}
+OTHER_LEVELS = {
+    "CMStochasticIterative": "sigma_data = 0.5 and no beta_schedule",
+    "EDMDPMSolverMultistep": "sigma_data = 0.5 and no beta_schedule",
+    "EDMEuler": "sigma_data = 0.5 and no beta_schedule",
+    "SCM": "sigma_data = 0.5 and no beta_schedule",
+    "FlowMatchEulerDiscrete": "shift = 1.0 and no beta_schedule",
+    "FlowMatchHeunDiscrete": "shift = 1.0 and no beta_schedule",
+    "CogVideoXDDIM": "snr_shift_scale = 3.0",
+    "CogVideoXDPM": "snr_shift_scale = 3.0",
+    "DDPMWuerstchen": "no beta_schedule",
+    "IPNDM": "no beta_schedule",
+    "KarrasVe": "no beta_schedule",
+    "ScoreSdeVe": "no beta_schedule",
+    "ScoreSdeVp": "no beta_schedule",
+}
+
+
+def saved(name: str, **told: Any) -> tuple[Any, dict[str, Any]]:
+    """A scheduler of diffusers, and what it writes into scheduler_config.json."""
+    room = diffusers if hasattr(diffusers, f"{name}Scheduler") else diffusers.schedulers.deprecated
+    scheduler = getattr(room, f"{name}Scheduler")(**told)
+    return scheduler, json.loads(scheduler.to_json_string())
+
+
+@pytest.mark.parametrize("name", sorted(BETAS))
+def test_the_levels_of_every_scheduler_with_betas_are_its_own(name: str) -> None:
+    scheduler, config = saved(name)
+    assert np.array_equal(training_alphas_cumprod(config), scheduler.alphas_cumprod.double().numpy())
+
+
+@pytest.mark.parametrize("name", OTHER_LEVELS)
+def test_a_model_of_other_levels_is_refused_and_what_tells_it_is_named(name: str) -> None:
+    _, config = saved(name)
+    with pytest.raises(UserError, match=rf"scheduler, {name}Scheduler, has {OTHER_LEVELS[name]}: its noise"):
+        levels_from_config(config, 10)
+
+
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "expected"),
+    [
+        ("UniPCMultistep", FLOW, "use_flow_sigmas = True"),
+        ("DPMSolverMultistep", FLOW, "use_flow_sigmas = True"),
+        ("DEISMultistep", FLOW, "use_flow_sigmas = True"),
+        (
+            "EulerDiscrete",
+            {"timestep_type": "continuous", "prediction_type": "v_prediction", "sigma_max": 700.0},
+            "continuous timesteps",
+        ),
+    ],
+)
+def test_a_scheduler_with_betas_that_does_not_step_through_them_is_refused(
+    name: str, told: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=f"has {expected}:"):
+        levels_from_config(saved(name, **told)[1], 10)
+
+
+def test_what_a_conversion_leaves_behind_hides_no_edm_model() -> None:
+    with_betas = DDIMScheduler.from_config(saved("EDMEuler")[1])
+    assert "beta_schedule" in with_betas.config
+    edm = diffusers.EDMEulerScheduler.from_config(saved("DDIM")[1])
+    assert "beta_schedule" in edm.config
+    for scheduler in (with_betas, edm):
+        with pytest.raises(UserError, match=r"has sigma_data = 0\.5:"):
+            levels_from_config(scheduler.config, 10)
+
+
+def test_a_choice_of_grid_is_no_other_model() -> None:
+    plain = levels_from_config(saved("EulerDiscrete")[1], 10)
+    for told in ({"use_karras_sigmas": True}, {"sigma_min": 0.1, "sigma_max": 9.0}):
+        found = levels_from_config(saved("EulerDiscrete", **told)[1], 10)
+        assert np.array_equal(found.signal, plain.signal)
 
 
 @pytest.mark.parametrize(

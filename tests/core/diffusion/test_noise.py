@@ -133,7 +133,37 @@ def test_blending_independent_noises_keeps_the_variance(count: int) -> None:
     noises = [random_noise((4, 16, 32, 32), seed=5, prompt_id=str(i), sample_index=0) for i in range(count)]
     blended = blend_noises(noises)
     assert float(blended.var()) == pytest.approx(1, abs=0.02)
-    assert torch.allclose(blended * math.sqrt(count), sum(noises, torch.zeros(())), atol=1e-5)
+    assert torch.allclose(blended * math.sqrt(count), sum(noises, torch.zeros(())), rtol=0.02)
+
+
+def square(noise: torch.Tensor) -> float:
+    return float(noise.double().square().mean())
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("alike", [0.0, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("offset", [0.0, 2.0])
+def test_the_mean_square_of_a_blend_is_the_mean_of_its_parts_however_alike_they_are(
+    count: int, alike: float, offset: float
+) -> None:
+    shared = drawn(9) + offset
+    noises = [
+        (i + 1) * (alike * shared + math.sqrt(1 - alike**2) * drawn(i, prompt_id="x")) for i in range(count)
+    ]
+    blended = blend_noises(noises)
+    assert square(blended) == pytest.approx(sum(map(square, noises)) / count, rel=1e-5)
+    along = sum(noises, torch.zeros(())).flatten()
+    assert float(torch.cosine_similarity(blended.flatten(), along, dim=0)) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_equal_noises_blend_to_themselves_with_their_mean(count: int) -> None:
+    assert torch.allclose(blend_noises([drawn() + 2] * count), drawn() + 2, atol=1e-5)
+
+
+def test_noises_that_cancel_out_are_no_noise() -> None:
+    with pytest.raises(UserError, match=r"cancel each other out; set inversion\.neighbours = 1"):
+        blend_noises([drawn(), -drawn()])
 
 
 def test_a_single_noise_is_its_own_blend_and_other_shapes_are_refused() -> None:

@@ -29,7 +29,12 @@ COGVIDEOX: dict[str, Any] = {
     "snr_shift_scale": 3.0,
 }
 FLOWS: dict[str, dict[str, Any]] = {
-    "wan": {"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True, "flow_shift": 3.0},
+    "wan": {
+        "_class_name": "UniPCMultistepScheduler",
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": 3.0,
+    },
     "euler": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 5.0},
 }
 MEAN, SPREAD = 0.3, 0.7

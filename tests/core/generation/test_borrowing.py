@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from onaspr_core import generation
+from onaspr_core import code_versions, generation
 from onaspr_core.diffusion.noise import blend_noises, mix_noise
 from onaspr_core.generation import KIND, generate_videos, video_items
+from onaspr_core.parameters import PER_EXPERIMENT
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
@@ -81,6 +82,29 @@ def test_a_single_clip_found_is_the_papers_own_video(
     assert keys(tiny_workspace, using(experiment, neighbours=3), "ona") == keys(
         tiny_workspace, experiment, "ona"
     )
+
+
+def test_the_version_of_blending_moves_videos_of_several_noises_and_no_others(
+    tiny_workspace: Workspace,
+    experiment: Experiment,
+    lent: dict[str, tuple[Reference, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lent["00005"] = lent["00005"][:1]
+    several = using(experiment, neighbours=2)
+
+    def told() -> list[Any]:
+        _, eta = PER_EXPERIMENT["eta"]
+        return [
+            *(eta(tiny_workspace.settings, e) for e in (experiment, several)),
+            *keys(tiny_workspace, several, "baseline"),
+            *keys(tiny_workspace, several, "ona"),
+        ]
+
+    before = told()
+    monkeypatch.setattr(code_versions, "BLEND", 99)
+    stayed = [old == new for old, new in zip(before, told(), strict=True)]
+    assert stayed == [True, False, *[True] * 5, *[False] * 4, True]
 
 
 @pytest.mark.usefixtures("lent", "recording")

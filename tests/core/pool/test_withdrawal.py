@@ -9,6 +9,7 @@ from onaspr_core import generation, inversion
 from onaspr_core.pool import withdrawal
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
 from onaspr_core.pool.withdrawal import Removed, remove_withdrawn
+from onaspr_core.reports import noise_preview
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
@@ -84,6 +85,19 @@ def test_what_was_made_of_a_withdrawn_item_is_deleted_and_only_that(
     assert remove_withdrawn(workspace) == Removed()
 
 
+def test_a_preview_that_shows_a_withdrawn_clip_goes_and_others_stay(
+    workspace: Workspace, takedown: Path
+) -> None:
+    clips = {pair.id: pair.clip_key for pair in listed_pairs(workspace, "small")}
+    for key, names in (("e", ["a.mp4", "b.mp4"]), ("f", ["a.mp4", "c.mp4"])):
+        record = {"clip_keys": [clips[name] for name in names]}
+        workspace.store.write(withdrawal.PREVIEW, key * 40, ".png", b"picture", record)
+    takedown.write_text("b.mp4\n")
+    build_manifest(workspace)
+    remove_withdrawn(workspace)
+    assert workspace.store.keys(withdrawal.PREVIEW) == ["f" * 40]
+
+
 def test_a_clip_that_another_pair_has_keeps_what_was_made_of_it(
     workspace: Workspace, takedown: Path, open_pools: Open, write_video: Write
 ) -> None:
@@ -112,3 +126,4 @@ def test_an_item_that_left_the_pool_before_it_was_withdrawn_is_found_by_its_reco
 
 def test_kinds_are_those_that_inversion_and_generation_store() -> None:
     assert (withdrawal.INVERTED, withdrawal.VIDEO) == (inversion.KIND, generation.KIND)
+    assert withdrawal.PREVIEW == noise_preview.KIND
