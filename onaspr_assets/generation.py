@@ -46,7 +46,7 @@ def video_asset(variant: str) -> dg.AssetsDefinition:
         name=f"{variant}_videos",
         description=DESCRIPTIONS[variant],
         group="generation",
-        kinds={"pytorch", "mp4"},
+        kinds={"pytorch", "media"},
         deps=deps,
         by_experiment=True,
         gpu=True,

@@ -103,7 +103,7 @@ def invert_clips(workspace: Workspace, e: Experiment) -> Outcome:
         outcome,
         models=workspace.models.loaded[loaded:],
         facts=_facts(workspace, e, list(records.values())),
-        preview=_preview(workspace, items, records),
+        preview=_preview(workspace, e, items, records),
     )
 
 
@@ -244,17 +244,19 @@ def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, A
 
 
 def _preview(
-    workspace: Workspace, items: Sequence[ClipItem], records: Mapping[str, Mapping[str, Any]]
+    workspace: Workspace, e: Experiment, items: Sequence[ClipItem], records: Mapping[str, Mapping[str, Any]]
 ) -> Preview | None:
     """Show the first clips that can be read, and what all described noise is like."""
     from onaspr_core.reports.noise_figure import noise_preview
 
     described = [item for item in items if item.key in records]
+    # Of a clip of several frames a model of images inverts the first.
+    inverted = 1 if workspace.settings.backbones[e.backbone].makes_images else None
     clips, labels = [], []
     for item in described[:SHOWN]:
         # The noise is there and good, whatever became of its clip since.
         with suppress(UserError):
-            clips.append(read_clip(workspace, item.clip_key))
+            clips.append(read_clip(workspace, item.clip_key)[:inverted])
             error = records[item.key]["round_trip_error"]
             labels.append(item.caption if error is None else f"{error:.3f} round trip: {item.caption}")
     noises = _readable(workspace, [item.key for item in described])
