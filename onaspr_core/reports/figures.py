@@ -137,13 +137,13 @@ def draw_grid(strips: Sequence[Strip]) -> Figure:
         raise UserError("A grid of pictures needs at least one prompt with pictures.")
     rows, columns = len(strips), len(strips[0].videos)
     height, width = strips[0].videos[0][1].shape[1:3]
-    figure = Figure(
-        figsize=(_LABEL + _PICTURE * columns, _PICTURE * rows * height / width + 0.25), layout="constrained"
-    )
+    tall = _PICTURE * height / width
+    lines = max(1, int(tall / 0.17))
+    figure = Figure(figsize=(_LABEL + _PICTURE * columns, tall * rows + 0.25), layout="constrained")
     axes = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[_LABEL / _PICTURE, *[1] * columns])
     for line, strip in zip(axes, strips, strict=True):
         line[0].set_axis_off()
-        text = textwrap.fill(strip.text, 20, max_lines=9, placeholder=" …")
+        text = textwrap.fill(strip.text, 20, max_lines=lines, placeholder=" …")
         line[0].text(
             0, 1, text, fontsize=9, ha="left", va="top", transform=line[0].transAxes, parse_math=False
         )
