@@ -114,9 +114,8 @@ def video_items(
 def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial: str = "") -> Outcome:
     """Make the videos of a variant that do not exist yet, each with a record of what it was made from.
 
-    A video is an MP4; one of a single frame is a PNG.
-
-    A prompt whose neighbour has not been inverted is a failure; the others are made.
+    A video is an MP4; one of a single frame is a PNG. A prompt whose neighbour has not been
+    inverted is a failure; the others are made.
 
     Args:
         workspace: Where.

@@ -235,7 +235,7 @@ def _rewrite(
                 return kind, rewrite, True
         if not stored:
             raise UserError(f"rewrite {key} is not in the store any more")
-        notes.append(f"Rewrite {key} was made again since: its answers are not those that the video used.")
+        notes.append(f"Rewrite {key} was made again since: its answers are not those that were used.")
         return *stored[0], False
     alike = rewrites_that_say(workspace, record["prompt"], text, reason)
     if len(alike) != 1:
