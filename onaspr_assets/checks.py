@@ -181,7 +181,7 @@ def video_check(variant: str) -> dg.AssetChecksDefinition:
 
     @_check(video_assets[variant], blocking=True)
     def every_prompt_has_a_video(workspace: Workspace, e: Experiment) -> Finding:
-        """Every prompt has a video whose bytes are undamaged and whose frames have the backbone's shape."""
+        """Every prompt has a video, or an image, with undamaged bytes and frames of the backbone's shape."""
         from onaspr_core.checks.videos import every_prompt_has_a_video as look
 
         return look(workspace, e, variant)

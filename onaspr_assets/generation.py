@@ -44,9 +44,9 @@ def video_asset(variant: str) -> dg.AssetsDefinition:
 
     @asset(
         name=f"{variant}_videos",
-        description=DESCRIPTIONS[variant],
+        description=f"{DESCRIPTIONS[variant]} One of a single frame is an image, stored as PNG.",
         group="generation",
-        kinds={"pytorch", "mp4"},
+        kinds={"pytorch", "media"},
         deps=deps,
         by_experiment=True,
         gpu=True,

@@ -47,7 +47,7 @@ def figures(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     code_version=code_versions.GALLERY,
 )
 def gallery(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
-    """A page with the four videos of each prompt side by side, and what they were made from.
+    """A page with the four videos or images of each prompt side by side, and what they were made from.
 
     Changes with the scores, and with the neighbours, references and rewrites that it shows.
     """

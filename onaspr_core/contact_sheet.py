@@ -16,28 +16,33 @@ from onaspr_core.video import Frames
 
 PAPER, INK, FAINT = (250, 250, 248), (34, 38, 46), (120, 126, 136)
 _GAP, _MARGIN, _TEXT, _LINE = 2, 12, 13, 17
+_OF_VIDEOS, _OF_PICTURES = (2, 64), (4, 256)
+"""Columns, and the height of a frame in pixels."""
 
 
 def contact_sheet(
     videos: Sequence[Frames],
     labels: Sequence[str],
-    columns: int = 2,
+    columns: int | None = None,
     *,
     frames_per_video: int = 8,
-    tile: int = 64,
+    tile: int | None = None,
 ) -> bytes:
     """Lay out videos, uint8 (F, H, W, 3), as captioned strips of frames; PNG bytes, equal for equal input.
 
     Each video is a strip of at most `frames_per_video` frames spread evenly over it, `columns` strips
     side by side. Frames become `tile` pixels high: small ones are enlarged by a whole factor with nearest
     neighbour so that every pixel is seen, large ones are reduced. Labels are cut to the strip's width.
+    Left out, these are 2 and 64; where all have one frame, 4 and 256, which makes a sheet as wide.
     Raises UserError without videos or with another number of labels.
     """
+    usual_columns, usual_tile = _OF_PICTURES if all(len(v) == 1 for v in videos) else _OF_VIDEOS
+    columns = usual_columns if columns is None else columns
     if not videos or len(videos) != len(labels) or columns < 1:
         raise UserError(
             f"A contact sheet needs videos and one label each, not {len(videos)} and {len(labels)}."
         )
-    strips = [_strip(video, frames_per_video, tile) for video in videos]
+    strips = [_strip(video, frames_per_video, usual_tile if tile is None else tile) for video in videos]
     width, height = max(s.width for s in strips), max(s.height for s in strips) + _LINE
     columns = min(columns, len(strips))
     rows = -(-len(strips) // columns)

@@ -114,9 +114,8 @@ def video_items(
 def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial: str = "") -> Outcome:
     """Make the videos of a variant that do not exist yet, each with a record of what it was made from.
 
-    A video is an MP4; one of a single frame is a PNG.
-
-    A prompt whose neighbour has not been inverted is a failure; the others are made.
+    A video is an MP4; one of a single frame is a PNG. A prompt whose neighbour has not been
+    inverted is a failure; the others are made.
 
     Args:
         workspace: Where.
@@ -150,6 +149,16 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial:
         facts=_facts(workspace, e, variant, items),
         preview=_preview(workspace, items),
     )
+
+
+def noun_of(backbone: BackboneSettings) -> str:
+    """Return what people call what a backbone makes: "image" or "video"."""
+    return "image" if backbone.makes_images else "video"
+
+
+def suffix_of(backbone: BackboneSettings) -> str:
+    """Return the file suffix of what a backbone makes."""
+    return ".png" if backbone.makes_images else ".mp4"
 
 
 def read_video(workspace: Workspace, key: str) -> Frames:
@@ -228,7 +237,7 @@ def _make_batch(
         rewritten=[item.rewritten_text or item.prompt.text for item in items],
         rewritten_steps=max(item.rewritten_steps for item in items),
     )
-    fps = workspace.settings.backbones[e.backbone].fps
+    settings = workspace.settings.backbones[e.backbone]
     for item, latent, frames in zip(items, latents, to_frames(backbone.decode(latents)), strict=True):
         if not bool(latent.isfinite().all()):
             yield Failure(
@@ -236,12 +245,11 @@ def _make_batch(
             )
             continue
         record = {**video_record(workspace, e, variant, backbone, item), "trial": trial or None}
-        workspace.store.write(KIND, item.key, *_encoded(frames, fps), record)
+        workspace.store.write(KIND, item.key, suffix_of(settings), _encoded(frames, settings), record)
 
 
-def _encoded(frames: Frames, fps: float) -> tuple[str, bytes]:
-    """Return the suffix and the bytes of frames (F, H, W, 3): an MP4, or for one frame a PNG."""
-    return (".png", encode_png(frames[0])) if len(frames) == 1 else (".mp4", encode_mp4(frames, fps, CRF))
+def _encoded(frames: Frames, backbone: BackboneSettings) -> bytes:
+    return encode_png(frames[0]) if backbone.makes_images else encode_mp4(frames, backbone.fps, CRF)
 
 
 def _initial_noise(workspace: Workspace, e: Experiment, backbone: Backbone, item: VideoItem) -> Tensor:

@@ -108,7 +108,7 @@ def invert_clips(workspace: Workspace, e: Experiment) -> Outcome:
             workspace.store,
             [item for item in items if item.key in records],
             records,
-            read_clip=partial(read_clip, workspace),
+            read_clip=partial(_inverted_frames, workspace, e),
             read_noise=partial(read_inverted, workspace),
         ),
     )
@@ -248,3 +248,9 @@ def _facts(workspace: Workspace, e: Experiment, records: Sequence[Mapping[str, A
         **mixing_options(e),
         **{f"{name}_mean": fmean(values) for name, values in known.items() if values},
     }
+
+
+def _inverted_frames(workspace: Workspace, e: Experiment, clip_key: str) -> Frames:
+    """Read what was inverted of a clip: of several frames a model of images takes the first."""
+    frames = read_clip(workspace, clip_key)
+    return frames[:1] if workspace.settings.backbones[e.backbone].makes_images else frames

@@ -75,8 +75,11 @@ def generate_trial(workspace: Workspace, e: Experiment, variant: str, trial: Tri
     outcome = generate_videos(workspace, tried, variant, trial=str(trial))
     items = video_items(workspace, tried, variant)
     present = workspace.store.existing(generation.KIND, [item.key for item in items])
+    suffix = generation.suffix_of(workspace.settings.backbones[e.backbone])
     files = [
-        ReportFile(_name(number, item), item.key, partial(workspace.store.read, generation.KIND, item.key))
+        ReportFile(
+            _name(number, item, suffix), item.key, partial(workspace.store.read, generation.KIND, item.key)
+        )
         for number, item in enumerate(items, 1)
         if item.key in present
     ]
@@ -89,7 +92,7 @@ def generate_trial(workspace: Workspace, e: Experiment, variant: str, trial: Tri
     )
 
 
-def _name(number: int, item: VideoItem) -> str:
+def _name(number: int, item: VideoItem, suffix: str) -> str:
     """A file name that a person recognises, whatever the prompt is written in."""
     words = re.sub(r"[^\w]+", "-", item.prompt.text).strip("-")[:LONGEST_NAME].strip("-")
-    return f"{number:04d} {words}.mp4"
+    return f"{number:04d} {words}{suffix}"

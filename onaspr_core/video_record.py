@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def video_record(
     workspace: Workspace, e: Experiment, variant: str, backbone: Backbone, item: VideoItem
 ) -> dict[str, Any]:
-    """Return everything the video was made from, as JSON values.
+    """Return everything the video was made from, as JSON values; one of a single frame has no `fps`.
 
     What the key leaves out (experiment, variant, trial, pool, neighbour's caption, gamma) is that of whoever
     asked first. Names of models are as the settings have them, because those may say otherwise later.
@@ -54,8 +54,10 @@ def video_record(
         "frames": frames,
         "height": height,
         "width": width,
-        "fps": model.fps,
-        "libraries": library_versions("torch", "diffusers", "transformers", "av"),
+        **({} if model.makes_images else {"fps": model.fps}),
+        "libraries": library_versions(
+            "torch", "diffusers", "transformers", "pillow" if model.makes_images else "av"
+        ),
     }
 
 

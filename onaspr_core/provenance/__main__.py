@@ -1,7 +1,7 @@
 """`python -m onaspr_core.provenance WHAT`: print what a video was made from.
 
-WHAT is an MP4 (in the store, in a report, or a copy), a content key or its first digits, or
-EXPERIMENT/VARIANT/PROMPT.
+WHAT is an MP4, or of an image a PNG (in the store, in a report, or a copy), a content key or its first
+digits, or EXPERIMENT/VARIANT/PROMPT.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onaspr_core.workspace import Workspace
 def main(arguments: list[str] | None = None) -> int:
     """Print the answer; 1 with a sentence on standard error where there is none."""
     parser = argparse.ArgumentParser(prog="python -m onaspr_core.provenance", description=__doc__)
-    parser.add_argument("what", metavar="WHAT", help="an MP4, a key or its first digits, or a name")
+    parser.add_argument("what", metavar="WHAT", help="an MP4, a PNG, a key or its first digits, or a name")
     parser.add_argument("--settings", default=default_path(), help="the settings file (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(arguments)
@@ -39,6 +39,7 @@ def as_text(answer: Provenance) -> str:
     """Lay out an answer for people: sections of aligned names and values; what is None is left out."""
     sections: dict[str, Any] = asdict(answer)
     notes = sections.pop("notes")
+    sections = {answer.noun: sections.pop("video"), **sections}
     rows = {title: (list(_rows(facts)) if facts else [("none", "")]) for title, facts in sections.items()}
     width = max(len(name) for section in rows.values() for name, _ in section)
     lines = []

@@ -18,7 +18,7 @@ from onaspr_core.generation import KIND
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.pool.manifest import pairs_named
-from onaspr_core.provenance.naming import Found, find_video, names_of
+from onaspr_core.provenance.naming import Found, find_video, names_of, noun_in
 from onaspr_core.rewriting.stored import Rewrite, rewrites_that_say, stored_rewrites
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
@@ -36,12 +36,12 @@ _BACKBONE = ("model", "family", "dtype", "fingerprint")
 class Provenance:
     """What a video was made from.
 
-    `video` has its key and file, the variant that it amounts to, the name it was first `made_as`, and all
-    names that it `serves` now. Equal videos are one item: what the key leaves out (gamma within a step, the
-    neighbour's caption, the device) is that of the first. `noise` has the neighbour and the inverted noise,
-    both None where eta is 0; those that were blended with them as `neighbour_2` and so on; and the similarity
-    gate where there was one. `rewriting` is None where no rewrite was asked for. `notes` are sentences: what
-    is different now, and what could not be found.
+    `video` has its key and file (a PNG where it is an image), the variant that it amounts to, the name it was
+    first `made_as`, and all names that it `serves` now. Equal videos are one item: what the key leaves out
+    (gamma within a step, the neighbour's caption, the device) is that of the first. `noise` has the neighbour
+    and the inverted noise, both None where eta is 0; those that were blended with them as `neighbour_2` and
+    so on; and the similarity gate where there was one. `rewriting` is None where no rewrite was asked for.
+    `notes` are sentences: what is different now, and what could not be found.
     """
 
     video: Facts
@@ -51,6 +51,11 @@ class Provenance:
     sampling: Facts
     software: Facts
     notes: tuple[str, ...]
+
+    @property
+    def noun(self) -> str:
+        """What people call it: "image" or "video"."""
+        return noun_in(self.video["file"])
 
 
 def provenance_of(workspace: Workspace, what: str) -> Provenance:
@@ -86,7 +91,7 @@ def provenance_of(workspace: Workspace, what: str) -> Provenance:
             **{name: record[name] for name in _GATE if name in record},
         },
         rewriting=_rewriting(workspace, found, record, notes),
-        sampling={name: record[name] for name in _SAMPLING},
+        sampling={name: record[name] for name in _SAMPLING if name in record},
         software={
             "backbone": record["backbone"],
             **{name: record.get(f"backbone_{name}") for name in _BACKBONE},
@@ -102,7 +107,7 @@ def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: 
     try:
         workspace.store.read(KIND, key)
     except UserError as problem:
-        notes.append(f"Its MP4 cannot be read: {problem}.")
+        notes.append(f"Its {record['suffix'][1:].upper()} cannot be read: {problem}.")
     names, untold = names_of(workspace, key, record)
     notes += untold
     notes += [
@@ -230,7 +235,7 @@ def _rewrite(
                 return kind, rewrite, True
         if not stored:
             raise UserError(f"rewrite {key} is not in the store any more")
-        notes.append(f"Rewrite {key} was made again since: its answers are not those that the video used.")
+        notes.append(f"Rewrite {key} was made again since: its answers are not those that were used.")
         return *stored[0], False
     alike = rewrites_that_say(workspace, record["prompt"], text, reason)
     if len(alike) != 1:

@@ -1,4 +1,7 @@
-"""Which video is meant, by key, file or name; and which names a video has under the present settings."""
+"""Which video is meant, by key, file or name; and which names a video has under the present settings.
+
+A video of a single frame is an image here: a PNG, and called so.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, VideoItem, video_items
+from onaspr_core.generation import KIND, VideoItem, noun_of, video_items
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.prompts import load_prompts
@@ -21,7 +24,7 @@ from onaspr_core.workspace import Workspace
 CANDIDATES_SHOWN = 8
 
 _PREFIX = re.compile(r"[0-9a-f]{1,40}")
-_KEY_IN_NAME = re.compile(r"(?:^|/)([0-9a-f]{40})(?:-[0-9a-f]{8})?\.mp4$")
+_KEY_IN_NAME = re.compile(r"(?:^|/)([0-9a-f]{40})(?:-[0-9a-f]{8})?\.(?:mp4|png)$")
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ def find_video(workspace: Workspace, what: str) -> Found:
 
     Args:
         workspace: Where to look.
-        what: A content key or its first digits; an MP4, which is known by its bytes whatever it is called;
-            the name of one in the store or a report; or EXPERIMENT/VARIANT/PROMPT, as the settings are now.
+        what: A content key or its first digits; an MP4 or a PNG, which is known by its bytes whatever it is
+            called; the name of one in the store or a report; or EXPERIMENT/VARIANT/PROMPT, as the settings
+            are now.
 
     Raises:
         UserError: when there is no such video, or several.
@@ -74,9 +78,14 @@ def find_video(workspace: Workspace, what: str) -> Found:
         return _by_name(workspace, workspace.settings.experiments[experiment], rest)
     known = ", ".join(workspace.settings.experiments) or "none"
     raise UserError(
-        f"{what!r} is no file, no key of a video and no EXPERIMENT/VARIANT/PROMPT of the settings, whose "
-        f"experiments are: {known}"
+        f"{what!r} is no file, no key of a video or image and no EXPERIMENT/VARIANT/PROMPT of the settings, "
+        f"whose experiments are: {known}"
     )
+
+
+def noun_in(file: str) -> str:
+    """Return what people call what lies in a file, by its suffix: "image" or "video"."""
+    return "image" if file.endswith(".png") else "video"
 
 
 def names_of(workspace: Workspace, key: str, record: Mapping[str, Any]) -> tuple[list[VideoName], list[str]]:
@@ -131,29 +140,32 @@ def _by_file(workspace: Workspace, path: Path) -> Found:
         return Found(key)
     keys = workspace.store.keys_of_content(KIND, sha256)
     if not keys:
-        raise UserError(f"{path} is no video of this store: {_why_unknown(workspace, key)}")
+        raise UserError(f"{path} is no video or image of this store: {_why_unknown(workspace, key)}")
     if key not in keys and len(keys) > 1:
-        raise _several(workspace, f"{path} has the bytes of {len(keys)} videos", keys)
+        raise _several(workspace, f"{path} has the bytes of {len(keys)} items", keys)
     found = key if key in keys else keys[0]
-    if workspace.store.has(KIND, found) and workspace.store.record(KIND, found)["sha256"] == sha256:
+    record = workspace.store.record(KIND, found)
+    if record["sha256"] == sha256:
         return Found(found)
-    return Found(found, note=f"{path} is an earlier copy: the video was made again since, with other bytes.")
+    noun = noun_in(record["suffix"])
+    return Found(found, note=f"{path} is an earlier copy: the {noun} was made again since, with other bytes.")
 
 
 def _why_unknown(workspace: Workspace, key: str) -> str:
     if key and workspace.store.has(KIND, key):
-        return f"its name is that of video {key}, its bytes are not; ask for {key}"
+        noun = noun_in(workspace.store.url(KIND, key))
+        return f"its name is that of {noun} {key}, its bytes are not; ask for {key}"
     try:
         clip = clip_places(workspace, [key])[key]
     except UserError:
-        return "no video that was made here has its bytes; files that were encoded again are not recognised"
+        return "nothing that was made here has its bytes; files that were encoded again are not recognised"
     return f"it is a clip of the pool, cut from {clip.record['source']}"
 
 
 def _by_prefix(workspace: Workspace, prefix: str) -> Found:
     keys = workspace.store.keys(KIND, prefix)
     if not keys:
-        raise UserError(f"no video in the store has a key that begins with {prefix}")
+        raise UserError(f"no video or image in the store has a key that begins with {prefix}")
     if len(keys) > 1:
         raise _several(workspace, f"{len(keys)} keys begin with {prefix}", keys)
     return Found(keys[0])
@@ -170,7 +182,8 @@ def _by_name(workspace: Workspace, e: Experiment, rest: str) -> Found:
         )
     if not variant:
         lines = [f"  {e.name}/{name}/{prompt_id}" for name in VARIANTS]
-        raise UserError("\n".join([f"prompt {prompt_id} has several videos; say which:", *lines]))
+        noun = noun_of(workspace.settings.backbones[e.backbone])
+        raise UserError("\n".join([f"prompt {prompt_id} has several {noun}s; say which:", *lines]))
     [item] = video_items(workspace, e, variant, {prompt_id})
     if not workspace.store.has(KIND, item.key):
         raise UserError(

@@ -7,6 +7,7 @@ the score table as they are.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,15 +30,18 @@ from onaspr_core.evaluation.score_table import Score, ScoreTable, scores_of
 from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.settings import Experiment
-from onaspr_core.variants import title_of
+from onaspr_core.variants import VARIANTS, title_of
 from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 COMPARED = ("baseline", "ona_spr")
+"""What is shown of a prompt's videos; of pictures there is room for every variant."""
 PROMPTS_SHOWN = 4
 FRAMES_SHOWN = 8
 COLOURS = {"baseline": "#8a9099", "ona": "#2f7fc4", "spr": "#c47f17", "ona_spr": "#1d8a67"}
 _FORMATS = ("png", "svg")
+_PICTURE, _LABEL = 1.7, 1.5
+"""Inches that a picture of the grid, and the prompt beside it, are wide."""
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "onaspr",
     "font.family": "DejaVu Sans",
@@ -66,8 +70,8 @@ class Strip:
 def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
     """Write `scores.png/.svg` and, like the paper's Figure 3, `frames.png/.svg` to the report folder.
 
-    The frames are of the first prompts of the file that have both videos, not of chosen ones. A figure
-    that has nothing to show is left out, and facts say so.
+    The frames are of the first prompts of the file that have all videos shown, not of chosen ones; pictures
+    are laid in a grid. A figure that has nothing to show is left out, and facts say so.
     """
     table = scores_of(workspace, e)
     drawn_by = {"version": code_versions.FIGURES, "library": matplotlib.__version__}
@@ -77,8 +81,9 @@ def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
         files += _in_formats("scores", key, partial(draw_scores, table))
     shown = _shown_videos(workspace, e)
     if shown:
+        draw = draw_grid if workspace.settings.backbones[e.backbone].makes_images else draw_strips
         key = content_key("frames-figure", **drawn_by, shown=shown)
-        files += _in_formats("frames", key, partial(_draw_strips, workspace, shown))
+        files += _in_formats("frames", key, partial(_draw_shown, workspace, shown, draw))
     folder = report_folder(workspace, e)
     outcome = write_files("figures", folder, files, prune=True)
     facts = {
@@ -123,6 +128,29 @@ def draw_strips(strips: Sequence[Strip]) -> Figure:
         axes = block.subplots(len(strip.videos), count, squeeze=False)
         for line, (variant, video) in zip(axes, strip.videos, strict=True):
             _draw_video(line, variant, video)
+    return figure
+
+
+def draw_grid(strips: Sequence[Strip]) -> Figure:
+    """Pictures, the first frame of each video: one row per prompt, one column per variant."""
+    if not strips:
+        raise UserError("A grid of pictures needs at least one prompt with pictures.")
+    rows, columns = len(strips), len(strips[0].videos)
+    height, width = strips[0].videos[0][1].shape[1:3]
+    tall = _PICTURE * height / width
+    lines = max(1, int(tall / 0.17))
+    figure = Figure(figsize=(_LABEL + _PICTURE * columns, tall * rows + 0.25), layout="constrained")
+    axes = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[_LABEL / _PICTURE, *[1] * columns])
+    for line, strip in zip(axes, strips, strict=True):
+        line[0].set_axis_off()
+        text = textwrap.fill(strip.text, 20, max_lines=lines, placeholder=" …")
+        line[0].text(
+            0, 1, text, fontsize=9, ha="left", va="top", transform=line[0].transAxes, parse_math=False
+        )
+        for place, (_, video) in zip(line[1:], strip.videos, strict=True):
+            _draw_frame(place, video[0])
+    for place, (variant, _) in zip(axes[0, 1:], strips[0].videos, strict=True):
+        place.set_title(title_of(variant), fontsize=9, color=COLOURS.get(variant, "#444444"))
     return figure
 
 
@@ -173,12 +201,17 @@ def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
 
 def _draw_video(line: npt.NDArray[np.object_], variant: str, video: Frames) -> None:
     for i, axes in enumerate(line):
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
-        if i < len(video):
-            axes.imshow(video[i], interpolation="nearest" if video.shape[1] <= 128 else "antialiased")
+        _draw_frame(axes, video[i] if i < len(video) else None)
     line[0].set_ylabel(title_of(variant), fontsize=8, color=COLOURS.get(variant, "#444444"))
+
+
+def _draw_frame(axes: Axes, frame: Frames | None) -> None:
+    """Draw a frame (H, W, 3), or leave its place empty."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    if frame is not None:
+        axes.imshow(frame, interpolation="nearest" if len(frame) <= 128 else "antialiased")
 
 
 def _compared(table: ScoreTable, metric: Metric) -> list[Score]:
@@ -187,23 +220,28 @@ def _compared(table: ScoreTable, metric: Metric) -> list[Score]:
 
 
 def _shown_videos(workspace: Workspace, e: Experiment) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Prompt text and (variant, video key) of the first prompts whose compared videos are all there."""
+    """Prompt text and (variant, video key) of the first prompts whose shown videos are all there."""
+    variants = tuple(VARIANTS) if workspace.settings.backbones[e.backbone].makes_images else COMPARED
     keys = {
         variant: {item.prompt.id: item.key for item in generation.video_items(workspace, e, variant)}
-        for variant in COMPARED
+        for variant in variants
     }
     wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
     existing = workspace.store.existing(generation.KIND, wanted)
     shown = [
-        (prompt.text, [(variant, keys[variant][prompt.id]) for variant in COMPARED])
+        (prompt.text, [(variant, keys[variant][prompt.id]) for variant in variants])
         for prompt in load_prompts(workspace, e)
-        if all(keys[variant].get(prompt.id) in existing for variant in COMPARED)
+        if all(keys[variant].get(prompt.id) in existing for variant in variants)
     ]
     return shown[:PROMPTS_SHOWN]
 
 
-def _draw_strips(workspace: Workspace, shown: Sequence[tuple[str, list[tuple[str, str]]]]) -> Figure:
-    return draw_strips(
+def _draw_shown(
+    workspace: Workspace,
+    shown: Sequence[tuple[str, list[tuple[str, str]]]],
+    draw: Callable[[Sequence[Strip]], Figure],
+) -> Figure:
+    return draw(
         [
             Strip(
                 text,

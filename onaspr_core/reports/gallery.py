@@ -1,7 +1,7 @@
 """The gallery stage: gathers what a page shows and writes it with its videos into one folder.
 
-The folder opens from disk and needs no network: `index.html`, `videos/` and `clips/`. A second run
-writes nothing; videos that a changed setting has replaced are removed. How the page looks is the concern
+The folder opens from disk and needs no network: `index.html`, `videos/` (or `images/`) and `clips/`. A second
+run writes nothing; videos that a changed setting has replaced are removed. How the page looks is the concern
 of `gallery_page` and its templates.
 """
 
@@ -34,12 +34,12 @@ from onaspr_core.reports.gallery_page import (
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
-from onaspr_core.settings import Experiment
+from onaspr_core.settings import BackboneSettings, Experiment
 from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
 
 LARGEST_PIXELATED = 128
-"""Videos up to this many pixels high are enlarged without smoothing."""
+"""Frames up to this many pixels high are enlarged without smoothing."""
 
 Values = Sequence[tuple[str, str]]
 
@@ -54,6 +54,7 @@ class _Gathered:
     references: Mapping[str, Sequence[Reference]]
     rewrites: Mapping[str, Rewrite]
     gated: int
+    images: bool
 
 
 def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
@@ -70,13 +71,16 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
         table=scores_of(workspace, e),
         prompts=[_prompt_view(prompt, gathered) for prompt in prompts],
         pixelated=workspace.settings.backbones[e.backbone].height <= LARGEST_PIXELATED,
+        images=gathered.images,
     )
-    videos = sorted({key for by_prompt in gathered.keys.values() for key in by_prompt.values()})
+    made = sorted({key for by_prompt in gathered.keys.values() for key in by_prompt.values()})
     clips = sorted({found[0].clip_key for found in gathered.references.values() if found})
     files = [
         *(
-            ReportFile(_video_path(key), key, partial(workspace.store.read, generation.KIND, key))
-            for key in videos
+            ReportFile(
+                _made_path(key, gathered.images), key, partial(workspace.store.read, generation.KIND, key)
+            )
+            for key in made
             if key in gathered.existing
         ),
         *(ReportFile(_clip_path(key), key, partial(clip_bytes, workspace, key)) for key in clips),
@@ -84,7 +88,8 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
     ]
     folder = report_folder(workspace, e)
     outcome = write_files("gallery", folder, files, prune=True)
-    facts = {"report": str(folder / "index.html"), "prompts": len(prompts), "videos": len(videos)}
+    made_here = "images" if gathered.images else "videos"
+    facts = {"report": str(folder / "index.html"), "prompts": len(prompts), made_here: len(made)}
     return replace(outcome, facts=facts)
 
 
@@ -126,7 +131,7 @@ def settings_of(workspace: Workspace, e: Experiment, gated: int = 0) -> list[tup
             [
                 ("name", e.backbone),
                 ("weights", backbone.path),
-                ("video", f"{backbone.frames} × {backbone.height} × {backbone.width}, {backbone.fps:g} fps"),
+                (generation.noun_of(backbone), _size(backbone)),
                 ("precision", backbone.dtype),
             ],
         ),
@@ -157,6 +162,11 @@ def settings_of(workspace: Workspace, e: Experiment, gated: int = 0) -> list[tup
     ]
 
 
+def _size(backbone: BackboneSettings) -> str:
+    size = f"{backbone.height} × {backbone.width}"
+    return size if backbone.makes_images else f"{backbone.frames} × {size}, {backbone.fps:g} fps"
+
+
 def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
     items = {variant: generation.video_items(workspace, e, variant) for variant in VARIANTS}
     keys = {variant: {item.prompt.id: item.key for item in own} for variant, own in items.items()}
@@ -168,6 +178,7 @@ def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
         references=neighbours_of(workspace, e),
         rewrites=rewrites_of(workspace, e),
         gated=sum(item.eta < e.eta for item in items["ona"]),
+        images=workspace.settings.backbones[e.backbone].makes_images,
     )
 
 
@@ -198,7 +209,7 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
     there = key is not None and key in gathered.existing
     return VideoView(
         variant=variant,
-        file=_video_path(key) if key is not None and there else None,
+        file=_made_path(key, gathered.images) if key is not None and there else None,
         key=key,
         reason="" if there else f"materialize {variant}_videos",
         clipsim=value,
@@ -250,8 +261,8 @@ def _summary(workspace: Workspace, e: Experiment, prompts: int) -> str:
     )
 
 
-def _video_path(key: str) -> str:
-    return f"videos/{key}.mp4"
+def _made_path(key: str, image: bool) -> str:
+    return f"images/{key}.png" if image else f"videos/{key}.mp4"
 
 
 def _clip_path(key: str) -> str:

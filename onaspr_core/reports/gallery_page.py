@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class VideoView:
-    """One video of a prompt: `file` relative to the page, or None and the `reason` it is missing.
+    """One video or image of a prompt: `file` relative to the page, or None and the `reason` it is missing.
 
     `key` is what `python -m onaspr_core.provenance` knows it by.
     `clipsim` and `gain` (over the baseline) are None where they were not measured; `attributes` are
@@ -84,7 +84,11 @@ class PromptView:
 
 @dataclass(frozen=True)
 class GalleryView:
-    """The whole page. `settings` are groups of (name, value); `pixelated` keeps small videos crisp."""
+    """The whole page. `settings` are groups of (name, value); `pixelated` keeps small frames crisp.
+
+    With `images` the generated files are pictures, and neighbours' clips show the frame that was inverted,
+    their first, without playing.
+    """
 
     experiment: str
     summary: str
@@ -92,10 +96,11 @@ class GalleryView:
     table: ScoreTable
     prompts: Sequence[PromptView]
     pixelated: bool
+    images: bool = False
 
 
 def render_page(view: GalleryView) -> str:
-    """The page as one HTML document; style and script are inside, videos beside it, nothing is fetched."""
+    """The page as one HTML document; style and script are inside, files beside it, nothing is fetched."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -1,5 +1,6 @@
 """A text-to-video model of a few thousand random weights, as ModelScope lies on disk, and tiny videos."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from onaspr_core.settings import BackboneSettings, load_settings
 from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 from tests.tiny_models import save_tiny_text_to_video
+from tests.tiny_unets import save_tiny_stable_diffusion
 
 SETTINGS = """
 [pools.pool]
@@ -67,10 +69,35 @@ def tiny_settings(tiny_model: Path) -> BackboneSettings:
 @pytest.fixture
 def tiny_workspace(tiny_model: Path, tmp_path: Path) -> Workspace:
     """A workspace with the experiment "tiny": five prompts in the catalog, and an empty store."""
-    (tmp_path / "pool.csv").write_text("videoid,contentUrl,duration,page_dir,name\n")
-    (tmp_path / "prompts.txt").write_text("a red cat\ntwo dogs\na blue bird\nold cars\nthe sea\n")
-    (tmp_path / "settings.toml").write_text(SETTINGS.format(model=tiny_model))
-    workspace = Workspace(load_settings(tmp_path / "settings.toml"))
+    return workspace_of(tmp_path, SETTINGS.format(model=tiny_model))
+
+
+@pytest.fixture(scope="session")
+def tiny_image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of images."""
+    return save_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny-images"))
+
+
+@pytest.fixture
+def image_workspace(tiny_image_model: Path, tmp_path: Path) -> Workspace:
+    """As `tiny_workspace`, with a backbone that makes images of 16 × 16."""
+    return workspace_of(tmp_path, of_images(SETTINGS.format(model="."), tiny_image_model))
+
+
+def of_images(settings: str, model: Path) -> str:
+    """Settings whose backbone makes videos of three frames, turned to one that makes images."""
+    section = re.compile(r"^\[backbones\..*?(?=^\[)", re.MULTILINE | re.DOTALL)
+    [before] = section.findall(settings)
+    after = before.replace("modelscope", "stable-diffusion-1.5").replace("frames = 3", "frames = 1")
+    return settings.replace(before, re.sub('path = ".*"', f'path = "{model}"', after))
+
+
+def workspace_of(folder: Path, settings: str) -> Workspace:
+    """A workspace with five prompts for an experiment "tiny"."""
+    (folder / "pool.csv").write_text("videoid,contentUrl,duration,page_dir,name\n")
+    (folder / "prompts.txt").write_text("a red cat\ntwo dogs\na blue bird\nold cars\nthe sea\n")
+    (folder / "settings.toml").write_text(settings)
+    workspace = Workspace(load_settings(folder / "settings.toml"))
     ingest_prompts(workspace, workspace.settings.experiment("tiny"))
     return workspace
 

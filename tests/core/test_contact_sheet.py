@@ -50,3 +50,20 @@ def test_equal_videos_give_equal_bytes_and_labels_of_any_length_fit() -> None:
 def test_a_sheet_without_videos_or_labels_is_refused(videos: list[Frames], labels: list[str]) -> None:
     with pytest.raises(UserError, match="one label each"):
         contact_sheet(videos, labels)
+
+
+def test_eight_pictures_fill_a_sheet_as_wide_as_one_of_videos() -> None:
+    colours = [(20 * i, 0, 90) for i in range(8)]
+    sheet = opened(contact_sheet([video(c, frames=1) for c in colours], list("abcdefgh")))
+    of_videos = opened(contact_sheet([video(c) for c in colours], list("abcdefgh")))
+    assert abs(sheet.width - of_videos.width) < 8
+    pixels = np.asarray(sheet)
+    places = [np.argwhere((pixels == colour).all(axis=2)) for colour in colours]
+    assert [len(place) for place in places] == [256 * 256] * 8
+    rows = [place[:, 0].min() for place in places]
+    assert rows[:4] == [rows[0]] * 4 and rows[4:] == [rows[4]] * 4 and rows[4] > rows[0]
+
+
+def test_clips_of_one_frame_among_others_are_laid_out_as_videos() -> None:
+    mixed = [video((9, 9, 9), frames=1), video((8, 8, 8))]
+    assert contact_sheet(mixed, ["a", "b"]) == contact_sheet(mixed, ["a", "b"], 2, tile=64)

@@ -9,10 +9,12 @@ import torch
 
 from onaspr_core import inversion
 from onaspr_core.backbones.registry import open_backbone
+from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import KIND, clip_items, invert_clips, inverted_latent_key, read_inverted
 from onaspr_core.pool.manifest import Pair
 from onaspr_core.pool.media import Media
+from onaspr_core.reports import noise_figure
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.sampling import invert_latents, sample_latents
 from onaspr_core.settings import Experiment
@@ -228,3 +230,19 @@ def test_fixed_point_iterations_lower_the_recorded_error(
 def test_reading_noise_that_was_never_made_says_so(tiny_workspace: Workspace) -> None:
     with pytest.raises(UserError, match="not in the store"):
         read_inverted(tiny_workspace, "0" * 40)
+
+
+def test_a_model_of_images_shows_the_frames_that_it_inverted(
+    image_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray] = []
+
+    def sheet(clips: list[np.ndarray], labels: list[str]) -> bytes:
+        shown.extend(clips)
+        return contact_sheet(clips, labels)
+
+    monkeypatch.setattr(noise_figure, "contact_sheet", sheet)
+    outcome = invert_clips(image_workspace, image_workspace.settings.experiment("tiny"))
+    assert outcome.failures == () and outcome.preview is not None
+    assert [len(frames) for frames in shown] == [1, 1, 1, 1]
+    assert (shown[0] == clip_of("a")[:1]).all()

@@ -1,11 +1,12 @@
 """What a trial may change, and what it is called."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.trial import Trial, trial_experiment
+from onaspr_core.trial import Trial, generate_trial, trial_experiment
 from onaspr_core.workspace import Workspace
 
 
@@ -45,3 +46,14 @@ def test_a_trial_that_makes_no_sense_is_refused(
 def test_trials_of_different_values_have_different_names() -> None:
     assert str(Trial(eta=0.9, seed=1234567)) == "eta=0.9 seed=1234567"
     assert str(Trial(seed=1234567)) != str(Trial(seed=1234568))
+
+
+@pytest.mark.parametrize(("fixture", "suffix"), [("tiny_workspace", "mp4"), ("image_workspace", "png")])
+def test_files_are_named_by_their_prompts_and_by_what_they_are(
+    fixture: str, suffix: str, request: pytest.FixtureRequest
+) -> None:
+    workspace: Workspace = request.getfixturevalue(fixture)
+    tried = generate_trial(workspace, workspace.settings.experiment("tiny"), "baseline", Trial(seed=9))
+    names = sorted(file.name for file in Path(tried.facts["videos_path"]).glob("0*"))
+    assert names[:2] == [f"0001 a-red-cat.{suffix}", f"0002 two-dogs.{suffix}"]
+    assert len(names) == 5

@@ -4,7 +4,8 @@
   const byId = (id) => document.getElementById(id);
   const [search, filter, sort, speed, play, count] =
     ["search", "filter", "sort", "speed", "play", "count"].map(byId);
-  let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  // A page of images has neither button nor speed, and a clip in it stays at its first frame.
+  let playing = play !== null && !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   // The videos of a card start together, and start over together when the longest has ended.
   class Group {
@@ -116,15 +117,15 @@
   search.addEventListener("input", choose);
   filter.addEventListener("change", choose);
   sort.addEventListener("change", order);
-  speed.addEventListener("change", () => {
+  speed?.addEventListener("change", () => {
     for (const video of document.querySelectorAll("video")) video.playbackRate = Number(speed.value);
   });
-  play.addEventListener("click", () => setPlaying(!playing));
+  play?.addEventListener("click", () => setPlaying(!playing));
   byId("reset").addEventListener("click", () => { search.value = ""; filter.value = "all"; choose(); });
   document.querySelector(".toolbar").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && document.activeElement !== search) { event.preventDefault(); search.focus(); }
   });
-  setPlaying(playing);
+  if (play) setPlaying(playing);
   choose();
 })();

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from onaspr_core.checks.videos import every_prompt_has_a_video
-from onaspr_core.generation import KIND, VideoItem, video_items
+from onaspr_core.generation import KIND, VideoItem, generate_videos, video_items
+from onaspr_core.images import encode_png
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video import encode_mp4
@@ -47,3 +48,19 @@ def test_a_video_whose_inverted_noise_is_gone_says_so(project: Project) -> None:
     project.remove(INVERTED, item.inverted_keys[0])
     found = every_prompt_has_a_video(project.open(), project.e, "ona")
     assert "materialize inverted_latents first" in found.rows[0][1]
+
+
+def test_images_are_called_images(project: Project) -> None:
+    file = project.folder / "settings.toml"
+    file.write_text(file.read_text().replace("frames = 3", "frames = 1"))
+    generate_videos(project.open(), project.e, "baseline")
+    found = every_prompt_has_a_video(project.open(), project.e, "baseline")
+    assert found.passed
+    assert found.summary == "all 3 prompts have an image of 16 × 16"
+    first, second, _ = items(project, "baseline")
+    project.remove(KIND, first.key)
+    other = encode_png(np.zeros((8, 16, 3), np.uint8))
+    project.open().store.write(KIND, second.key, ".png", other, {})
+    found = every_prompt_has_a_video(project.open(), project.e, "baseline")
+    assert found.rows[0][1].startswith("no image: baseline_videos says")
+    assert found.rows[1][1] == "an image of 8 × 16"

@@ -53,7 +53,7 @@ def test_an_mp4_that_was_encoded_again_is_refused_and_the_key_in_its_name_offere
     file.write_bytes(world.store.read(KIND, key) + b"more")
     assert refusal(world, file).endswith(f"its name is that of video {key}, its bytes are not; ask for {key}")
     renamed = file.rename(file.with_name("video.mp4"))
-    assert "no video that was made here has its bytes" in refusal(world, renamed)
+    assert "nothing that was made here has its bytes" in refusal(world, renamed)
 
 
 def test_a_prefix_of_several_keys_is_refused_with_the_candidates(world: Workspace) -> None:
@@ -78,7 +78,7 @@ def test_bytes_that_several_videos_have_are_told_apart_by_the_files_name(world: 
     assert provenance_of(world, str(shown)).video["key"] == key
     copy = shutil.copy(shown, world.settings.base / "copy.mp4")
     said = refusal(world, copy)
-    assert "has the bytes of 2 videos; say which:" in said and key in said and twin in said
+    assert "has the bytes of 2 items; say which:" in said and key in said and twin in said
 
 
 def test_a_prompt_without_a_variant_has_several_videos(world: Workspace) -> None:
@@ -91,7 +91,7 @@ def test_a_prompt_without_a_variant_has_several_videos(world: Workspace) -> None
 
 def test_what_is_nothing_is_refused_with_what_would_be_something(world: Workspace) -> None:
     assert "no file" in refusal(world, "nowhere/video.mp4") and "tiny" in refusal(world, "nowhere/video.mp4")
-    assert refusal(world, "0" * 40) == f"no video in the store has a key that begins with {'0' * 40}"
+    assert refusal(world, "0" * 40) == f"no video or image in the store has a key that begins with {'0' * 40}"
     assert "experiment tiny has no prompt 'p9'" in refusal(world, "tiny/ona/p9")
     assert "baseline, ona, spr, ona_spr" in refusal(world, "tiny/best/p1")
     assert "no prompt ''" in refusal(world, "tiny")
@@ -138,7 +138,7 @@ def test_an_earlier_copy_of_a_video_that_was_made_again_is_recognised(world: Wor
     assert answer.video["key"] == key
     assert answer.notes[0] == f"{copy} is an earlier copy: the video was made again since, with other bytes."
     record_file(world, key).unlink()
-    assert "no video that was made here has its bytes" in refusal(world, copy)
+    assert "nothing that was made here has its bytes" in refusal(world, copy)
 
 
 def test_one_video_serves_every_variant_and_experiment_that_comes_to_it(world: Workspace) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from onaspr_core import generation
 from onaspr_core.evaluation.score_table import Score, ScoreTable, keep_scores
+from onaspr_core.images import encode_png
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
@@ -123,18 +124,32 @@ class Made:
 @pytest.fixture
 def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable) -> Workspace:
     """A workspace whose experiment has two prompts (one hostile), videos of both, and kept scores."""
+    return report_on(tmp_path, monkeypatch, table, SETTINGS)
+
+
+@pytest.fixture
+def pictured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable) -> Workspace:
+    """As `reported`, of images; the neighbours' clips have four frames all the same."""
+    settings = SETTINGS.replace("modelscope", "sdxl").replace("frames = 4", "frames = 1")
+    return report_on(tmp_path, monkeypatch, table, settings)
+
+
+def report_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable, settings: str) -> Workspace:
+    """Write what the reports read, and stand in for the stages between."""
     (tmp_path / "pool.csv").touch()
     rows = [{"id": "p0", "prompt": "a red ball", "colour": "red"}, {"id": "p1", "prompt": HOSTILE}]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "settings.toml").write_text(SETTINGS)
+    (tmp_path / "settings.toml").write_text(settings)
     workspace = Workspace(load_settings(tmp_path / "settings.toml"))
     e = workspace.settings.experiment("e")
     ingest_prompts(workspace, e)
+    image = workspace.settings.backbones["b"].makes_images
     for v, variant in enumerate(VARIANTS):
         for i in range(2):
-            data = encode_mp4(still(10 * v + i), 8)
+            frames = still(10 * v + i)
+            suffix, data = (".png", encode_png(frames[0])) if image else (".mp4", encode_mp4(frames, 8))
             workspace.store.write(
-                generation.KIND, key_of(variant, i), ".mp4", data, {"eta": 0.5, "note": HOSTILE}
+                generation.KIND, key_of(variant, i), suffix, data, {"eta": 0.5, "note": HOSTILE}
             )
     per_prompt = [
         (variant, metric, "p0", value)
