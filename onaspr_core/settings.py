@@ -187,7 +187,7 @@ class Settings(Section):
             key = f"experiments.{e.name}.evaluation.features.video_classifier"
             named = e.evaluation.features.video_classifier is not None
             if backbone.makes_images and named:
-                mistakes.append(f"{key}: backbone {e.backbone} makes pictures, of one frame; remove it")
+                mistakes.append(f"{key}: backbone {e.backbone} makes images, of one frame; remove it")
             if not backbone.makes_images and not named:
                 mistakes.append(f"{key}: missing; backbone {e.backbone} makes videos")
         if mistakes:

@@ -46,7 +46,7 @@ class BackboneSettings(Section):
 
     @property
     def makes_images(self) -> bool:
-        """Whether what comes out is a picture: one frame, of whatever family."""
+        """Whether what comes out is an image: one frame, of whatever family."""
         return self.frames == 1
 
     @model_validator(mode="after")

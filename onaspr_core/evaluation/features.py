@@ -1,6 +1,6 @@
 """Which features an experiment needs: its networks, and the items of generated and real videos.
 
-An experiment of pictures has no video classifier: a picture is one row of FID, and there is no FVD.
+An experiment of images has no video classifier: an image is one row of FID, and there is no FVD.
 
 How items are keyed, made and kept is the concern of `encoding`, which frames they are of that of
 `frame_sampling`.
@@ -23,7 +23,7 @@ from onaspr_core.evaluation.frame_sampling import (
     ALL_FRAMES,
     FID_GENERATED,
     FID_REAL,
-    FID_REAL_BESIDE_PICTURES,
+    FID_REAL_BESIDE_IMAGES,
     FVD_REAL_STRIDE,
     FrameRule,
     fvd_real,
@@ -37,7 +37,7 @@ from onaspr_core.workspace import Workspace
 
 @dataclass(frozen=True)
 class FeatureSets:
-    """The networks of an experiment, described and not loaded; `video` is None where it makes pictures."""
+    """The networks of an experiment, described and not loaded; `video` is None where it makes images."""
 
     image: FeatureSet
     image_text: FeatureSet
@@ -72,7 +72,7 @@ class RealShape:
     @property
     def fid_rule(self) -> FrameRule:
         """FID's frames of a real video."""
-        return FID_REAL_BESIDE_PICTURES if self.frames == 1 else FID_REAL
+        return FID_REAL_BESIDE_IMAGES if self.frames == 1 else FID_REAL
 
     @property
     def fvd_rule(self) -> FrameRule:

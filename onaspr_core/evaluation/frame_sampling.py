@@ -72,8 +72,8 @@ FID_GENERATED = FrameRule(count=5, stride=4)
 FID_REAL = FrameRule(count=5, stride=12)
 """PROTOCOL: five per video, real every 12th, generated every 4th, the last frame where it ends."""
 
-FID_REAL_BESIDE_PICTURES = FrameRule(count=None, stride=12)
-"""The real side of generated pictures: pictures as well, or every 12th frame of a video, none twice."""
+FID_REAL_BESIDE_IMAGES = FrameRule(count=None, stride=12)
+"""The real side of generated images: images as well, or every 12th frame of a video, none twice."""
 
 FVD_REAL_STRIDE = 5
 

@@ -58,14 +58,14 @@ METRICS = (
 """The paper's five, in the order of its Table 1."""
 
 
-def metrics_of(pictures: bool) -> tuple[Metric, ...]:
-    """The metrics of videos, or of pictures: without FVD, and with the image network's inception score."""
-    if not pictures:
+def metrics_of(images: bool) -> tuple[Metric, ...]:
+    """The metrics of videos, or of images: without FVD, and with the image network's inception score."""
+    if not images:
         return METRICS
-    return tuple(replace(one, network=_of_pictures(one.network)) for one in METRICS if one.key != "fvd")
+    return tuple(replace(one, network=_of_images(one.network)) for one in METRICS if one.key != "fvd")
 
 
-def _of_pictures(network: Network) -> Network:
+def _of_images(network: Network) -> Network:
     return "image" if network == "video" else network
 
 
@@ -81,7 +81,7 @@ def metric_named(key: str) -> Metric:
 
 
 def attribute_metrics(
-    groups: Sequence[LabelGroup], attributes: Sequence[Mapping[str, str]], pictures: bool = False
+    groups: Sequence[LabelGroup], attributes: Sequence[Mapping[str, str]], images: bool = False
 ) -> list[Metric]:
     """Accuracies that can be measured: one per label group that every prompt gives a known value for.
 
@@ -94,7 +94,7 @@ def attribute_metrics(
     ]
     keys = [f"{RIGHT}{name}" for name in measurable] + ([ALL_RIGHT] if len(measurable) > 1 else [])
     named = [metric_named(key) for key in keys]
-    return [replace(one, network=_of_pictures(one.network)) for one in named] if pictures else named
+    return [replace(one, network=_of_images(one.network)) for one in named] if images else named
 
 
 def clipsim_of(video: Tensors, text: Tensors) -> float:
@@ -125,7 +125,7 @@ def rows_of(
     """What a set metric reads, (rows, d), and which video each row belongs to.
 
     FVD has one row a video, IS the joint class probabilities; FID has five frames, and CLIP-FID the same
-    five of all the generated frames that CLIPSIM has embedded. A picture has one row.
+    five of all the generated frames that CLIPSIM has embedded. An image has one row.
     """
     if metric.key == "is":
         names = sorted(name for name in videos[0] if name.startswith("probabilities/"))

@@ -44,8 +44,8 @@ from onaspr_core.workspace import Workspace
 
 __all__ = ["Score", "ScoreTable", "prompt_scores_of", "score_experiment", "scores_of"]
 
-PICTURES_NOTE = (
-    "Pictures: FID and CLIP-FID see one row of each, IS is read from the image classifier, as it was first "
+IMAGES_NOTE = (
+    "Images: FID and CLIP-FID see one row of each, IS is read from the image classifier, as it was first "
     "defined; FVD needs videos and is left out."
 )
 
@@ -130,10 +130,10 @@ def _all_items(material: _Material) -> list[FeatureItem]:
 
 def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
     """Every variant under every metric that can be measured at all."""
-    groups, pictures = material.sets.classifier.groups, material.sets.video is None
+    groups, images = material.sets.classifier.groups, material.sets.video is None
     attributes = {prompt.id: dict(prompt.attributes) for prompt in material.prompts}
-    metrics = [metric for metric in metrics_of(pictures) if material.real or not metric.needs_real]
-    metrics += attribute_metrics(groups, list(attributes.values()), pictures)
+    metrics = [metric for metric in metrics_of(images) if material.real or not metric.needs_real]
+    metrics += attribute_metrics(groups, list(attributes.values()), images)
     items = []
     for metric in metrics:
         real = tuple(one[metric.network].key for one in material.real) if metric.needs_real else ()
@@ -244,7 +244,7 @@ def _notes(
     if any(item.metric.key == "is" and item.key in existing for item in items):
         yield _inception_note(material.sets.classifier.groups, e.evaluation.inception_splits)
     if material.sets.video is None:
-        yield PICTURES_NOTE
+        yield IMAGES_NOTE
     if e.evaluation.benchmark is None:
         yield f"Benchmark {NO_BENCHMARK}."
     elif not material.real:

@@ -24,7 +24,7 @@ class BenchmarkSettings(Section):
 class FeatureSettings(Section):
     """The networks that metrics are computed on, each a local folder, and the name they are shown by.
 
-    An experiment whose backbone makes pictures, of one frame, has no `video_classifier`.
+    An experiment whose backbone makes images, of one frame, has no `video_classifier`.
     """
 
     label: str

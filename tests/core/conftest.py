@@ -85,11 +85,15 @@ def image_workspace(tiny_image_model: Path, tmp_path: Path) -> Workspace:
 
 
 def of_images(settings: str, model: Path) -> str:
-    """Settings whose backbone makes videos of three frames, turned to one that makes images."""
+    """Settings whose backbone makes videos of three frames, turned to one that makes images.
+
+    Images are seen by no video classifier.
+    """
     section = re.compile(r"^\[backbones\..*?(?=^\[)", re.MULTILINE | re.DOTALL)
     [before] = section.findall(settings)
     after = before.replace("modelscope", "stable-diffusion-1.5").replace("frames = 3", "frames = 1")
-    return settings.replace(before, re.sub('path = ".*"', f'path = "{model}"', after))
+    settings = settings.replace(before, re.sub('path = ".*"', f'path = "{model}"', after))
+    return re.sub("^video_classifier = .*\n", "", settings, flags=re.MULTILINE)
 
 
 def workspace_of(folder: Path, settings: str) -> Workspace:

@@ -178,13 +178,13 @@ def test_the_path_of_a_pool_may_be_a_pattern(tmp_path: Path) -> None:
     assert settings.pools["p"].path == "parts/*.csv"
 
 
-def test_pictures_are_not_classified_as_videos_and_videos_are(tmp_path: Path) -> None:
-    picture = GOOD.replace('family = "modelscope"', 'family = "stable-diffusion-1.5"\nframes = 1')
+def test_images_are_not_classified_as_videos_and_videos_are(tmp_path: Path) -> None:
+    image = GOOD.replace('family = "modelscope"', 'family = "stable-diffusion-1.5"\nframes = 1')
     key = "experiments.e.evaluation.features.video_classifier"
-    told = mistakes(tmp_path, picture)
+    told = mistakes(tmp_path, image)
     assert "has 1 mistake" in told
-    assert f"- {key}: backbone b makes pictures, of one frame; remove it" in told
+    assert f"- {key}: backbone b makes images, of one frame; remove it" in told
     classifier = 'video_classifier = "c"\n'
-    assert load_settings(write(tmp_path, picture.replace(classifier, ""))).backbones["b"].makes_images
+    assert load_settings(write(tmp_path, image.replace(classifier, ""))).backbones["b"].makes_images
     told = mistakes(tmp_path, GOOD.replace(classifier, ""))
     assert f"- {key}: missing; backbone b makes videos" in told

@@ -134,8 +134,8 @@ def bench(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """The same with pictures; the real side is of videos."""
+def images(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The same with images; the real side is of videos."""
     return put_there(Bench(tmp_path, models, frames=1), monkeypatch)
 
 

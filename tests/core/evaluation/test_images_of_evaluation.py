@@ -1,4 +1,4 @@
-"""Scoring pictures: one row each, no video network, and an inception score as it was first defined."""
+"""Scoring images: one row each, no video network, and an inception score as it was first defined."""
 
 from typing import Any
 
@@ -29,8 +29,8 @@ def scored(bench: Any) -> Any:
     return scores_of(bench.workspace(), bench.experiment())
 
 
-def test_pictures_have_all_metrics_but_fvd_and_no_video_network(pictures: Any) -> None:
-    table = scored(pictures)
+def test_images_have_all_metrics_but_fvd_and_no_video_network(images: Any) -> None:
+    table = scored(images)
     keys = [metric.key for metric in table.metrics]
     assert keys[:4] == ["fid", "clip_fid", "clipsim", "is"]
     assert all(key.startswith("right:") for key in keys[4:])
@@ -42,10 +42,10 @@ def test_pictures_have_all_metrics_but_fvd_and_no_video_network(pictures: Any) -
     assert any("FVD needs videos and is left out" in note for note in table.notes)
 
 
-def test_the_numbers_are_those_of_features_taken_by_hand(pictures: Any) -> None:
-    table = scored(pictures)
-    workspace, e = pictures.workspace(), pictures.experiment()
-    made = [generation.read_video(workspace, pictures.keys["ona", p.id]) for p in load_prompts(workspace, e)]
+def test_the_numbers_are_those_of_features_taken_by_hand(images: Any) -> None:
+    table = scored(images)
+    workspace, e = images.workspace(), images.experiment()
+    made = [generation.read_video(workspace, images.keys["ona", p.id]) for p in load_prompts(workspace, e)]
     assert {one.shape for one in made} == {(1, 16, 16, 3)}
     image, clip = (load(one, "cpu") for one in feature_sets(workspace, e))
     real = [crop_to_aspect(read_frames(one.path, stride=12), 16, 16) for one in real_videos(workspace, e)]
@@ -63,29 +63,29 @@ def test_the_numbers_are_those_of_features_taken_by_hand(pictures: Any) -> None:
     assert table.get("ona", "is").value == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_real_video_gives_every_twelfth_frame_and_a_real_picture_itself(pictures: Any) -> None:
-    path = pictures.folder / "real" / "d0" / "r0.mp4"
+def test_a_real_video_gives_every_twelfth_frame_and_a_real_image_itself(images: Any) -> None:
+    path = images.folder / "real" / "d0" / "r0.mp4"
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)).save(path, "PNG")
-    long = pictures.folder / "real" / "d1" / "r1.mp4"
+    long = images.folder / "real" / "d1" / "r1.mp4"
     long.write_bytes(encode_mp4(noise_video(500, frames=26, width=24), 8))
-    table = scored(pictures)
+    table = scored(images)
     score = table.get("ona", "fid")
     assert (score.n_real, score.rows_real) == (6, 8)
     assert "Samples of FID, CLIP-FID: 5 generated, 8 frames of 6 real." in footnotes(table)
 
 
-def test_the_real_side_is_complete_with_two_networks(pictures: Any) -> None:
-    workspace, e = pictures.workspace(), pictures.experiment()
+def test_the_real_side_is_complete_with_two_networks(images: Any) -> None:
+    workspace, e = images.workspace(), images.experiment()
     ingest_benchmark(workspace, e)
     facts = reference_features(workspace, e).facts
     assert facts["real_videos"] == 6 and "fvd_frames" not in facts
-    found = every_real_video_has_features(pictures.workspace(), e)
+    found = every_real_video_has_features(images.workspace(), e)
     assert found.passed and found.facts["looked_at"] == 12
 
 
-def test_the_real_side_may_be_a_folder_of_pictures(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = pictures.folder / "photographs"
+def test_the_real_side_may_be_a_folder_of_images(images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = images.folder / "photographs"
     folder.mkdir()
     rng = np.random.default_rng(1)
     for i in range(4):
@@ -94,8 +94,8 @@ def test_the_real_side_may_be_a_folder_of_pictures(pictures: Any, monkeypatch: p
         (folder / f"{i}.txt").write_text(f"photograph {i}")
     benchmark = '[experiments.e.evaluation.benchmark]\nformat = "folder"\npath = "photographs"\n'
     monkeypatch.setattr("tests.core.evaluation.conftest.BENCHMARK", benchmark)
-    table = scored(pictures)
+    table = scored(images)
     assert (table.get("ona", "fid").n_real, table.get("ona", "fid").rows_real) == (4, 4)
-    assert [one.caption for one in real_videos(pictures.workspace(), pictures.experiment())] == [
+    assert [one.caption for one in real_videos(images.workspace(), images.experiment())] == [
         f"photograph {i}" for i in range(4)
     ]
