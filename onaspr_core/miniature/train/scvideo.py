@@ -14,7 +14,7 @@ from onaspr_core.settings import BackboneSettings, ClipSettings, PoolSettings, S
 from onaspr_core.training import scvideo
 from onaspr_core.workspace import Workspace
 
-PLAN = scvideo.Plan(steps=5000, checkpoint_every=250, batch_size=16, learning_rate=1.5e-3, ema_decay=0.999)
+PLAN = scvideo.Plan(steps=2500, checkpoint_every=250, batch_size=16, learning_rate=1.5e-3, ema_decay=0.999)
 CRF = 8
 """As in the settings of the miniature's pool."""
 
