@@ -199,8 +199,7 @@ def _fit(lessons: Lessons, accelerator: Accelerator, output: Path, found: Path |
     if accelerator.scaler is not None and "scaler" in told:
         accelerator.scaler.load_state_dict(told["scaler"])
     losses: list[float] = []
-    with track("training scvideo", plan.steps) as advance:
-        advance(told["step"])
+    with track("training scvideo", plan.steps, before=told["step"]) as advance:
         for step in range(told["step"], plan.steps):
             losses.append(_update(lessons.loss(step, accelerator), step, named, optimizer, accelerator))
             _follow(average, named, min(plan.ema_decay, (1 + step) / (10 + step)))

@@ -70,8 +70,7 @@ def fit(module: nn.Module, loss: Loss, plan: Plan, folder: Path) -> None:
     done = _restore(path, named, average, optimizer) if path.exists() else 0
     window: list[float] = []
     started = time.monotonic()
-    with track(f"training {plan.name}", plan.steps) as advance:
-        advance(done)
+    with track(f"training {plan.name}", plan.steps, before=done) as advance:
         for step in range(done, plan.steps):
             window.append(_update(loss, step, plan, named, average, optimizer))
             if (step + 1) % plan.log_every == 0:
