@@ -1,6 +1,7 @@
 """What progress lines say of items, time and what is left."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from onaspr_core import progress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, to be set by a test."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("onaspr_core.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
