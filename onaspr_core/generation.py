@@ -151,16 +151,6 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial:
     )
 
 
-def noun_of(backbone: BackboneSettings) -> str:
-    """Return what people call what a backbone makes: "image" or "video"."""
-    return "image" if backbone.makes_images else "video"
-
-
-def suffix_of(backbone: BackboneSettings) -> str:
-    """Return the file suffix of what a backbone makes."""
-    return ".png" if backbone.makes_images else ".mp4"
-
-
 def read_video(workspace: Workspace, key: str) -> Frames:
     """Return a generated video's frames, uint8 (F, H, W, 3).
 
@@ -245,7 +235,7 @@ def _make_batch(
             )
             continue
         record = {**video_record(workspace, e, variant, backbone, item), "trial": trial or None}
-        workspace.store.write(KIND, item.key, suffix_of(settings), _encoded(frames, settings), record)
+        workspace.store.write(KIND, item.key, settings.suffix, _encoded(frames, settings), record)
 
 
 def _encoded(frames: Frames, backbone: BackboneSettings) -> bytes:

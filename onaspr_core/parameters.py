@@ -141,7 +141,7 @@ def _listing(s: Settings, pool: PoolSettings | BenchmarkSettings) -> str | None:
     """The hash of a list, or of the sizes and times of its files where they are many or hold videos.
 
     A look is taken four times a minute, so nothing below a folder of videos is looked at: what changes there
-    is found when the manifest is made, which the nightly schedule asks for.
+    is found when the manifest or the benchmark is made, which schedules ask for: the nightly and the weekly.
     """
     from onaspr_core.pool.listed_files import stamp
     from onaspr_core.pool.source_forms import source_files
@@ -166,6 +166,9 @@ def _backbone(s: Settings, e: Experiment) -> Content:
     # What is as it always was is left out, so that no version moves for a setting that nobody uses.
     if not settings.vae_tiling:
         del content["vae_tiling"]
+    if settings.makes_images:
+        del content["fps"]
+        content["encoding"] = settings.suffix
     for name, revision in revisions.items():
         if (path := getattr(settings, name)) is None:
             continue

@@ -75,7 +75,7 @@ def generate_trial(workspace: Workspace, e: Experiment, variant: str, trial: Tri
     outcome = generate_videos(workspace, tried, variant, trial=str(trial))
     items = video_items(workspace, tried, variant)
     present = workspace.store.existing(generation.KIND, [item.key for item in items])
-    suffix = generation.suffix_of(workspace.settings.backbones[e.backbone])
+    suffix = workspace.settings.backbones[e.backbone].suffix
     files = [
         ReportFile(
             _name(number, item, suffix), item.key, partial(workspace.store.read, generation.KIND, item.key)

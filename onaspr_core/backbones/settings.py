@@ -49,6 +49,16 @@ class BackboneSettings(Section):
         """Whether what comes out is an image: one frame, of whatever family."""
         return self.frames == 1
 
+    @property
+    def noun(self) -> str:
+        """What people call what comes out: "image" or "video"."""
+        return "image" if self.makes_images else "video"
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the files that hold it."""
+        return ".png" if self.makes_images else ".mp4"
+
     @model_validator(mode="after")
     def _images_have_one_frame(self) -> "BackboneSettings":
         if self.family in OF_IMAGES and self.frames != 1:

@@ -2,7 +2,7 @@
 
 from onaspr_core.checks.finding import Finding, every
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, VideoItem, noun_of, read_video, video_items
+from onaspr_core.generation import KIND, VideoItem, read_video, video_items
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
@@ -21,7 +21,7 @@ def every_prompt_has_a_video(workspace: Workspace, e: Experiment, variant: str) 
     items = video_items(workspace, e, variant)
     present = workspace.store.existing(KIND, [item.key for item in items])
     problems = []
-    noun = noun_of(backbone)
+    noun = backbone.noun
     for item in items:
         if item.key not in present:
             problems.append((item.prompt.id, _why_there_is_none(workspace, item, variant, noun)))

@@ -157,7 +157,7 @@ def real_features(workspace: Workspace, e: Experiment, sets: FeatureSets) -> lis
     """
     shape = real_shape(workspace, e)
     fid, fvd = shape.fid_rule, shape.fvd_rule
-    limit = None if fid.count is None else max(fid.last_index, fvd.last_index) + 1
+    limit = max(fid.last_index, fvd.last_index) + 1
     return [
         real_items(sets, video.id, video.sha256, shape, partial(_read_noted, video, limit))
         for video in real_videos(workspace, e)
@@ -172,8 +172,8 @@ def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
     return RealShape(backbone.frames, backbone.height, backbone.width, stride)
 
 
-def _read_noted(video: RealVideo, limit: int | None) -> Frames:
-    """The first `limit` frames, or all, of a real video whose file is still the one that was noted."""
+def _read_noted(video: RealVideo, limit: int) -> Frames:
+    """The first `limit` frames of a real video whose file is still the one that was noted."""
     try:
         unchanged = file_sha256(Path(video.path)) == video.sha256
     except OSError as problem:

@@ -19,30 +19,34 @@ class FrameRule:
     `short` says what a video with too few frames does. `"spread"` takes `count` frames spread evenly over
     it. `"last"` ends on the last frame (0, 4, 8, 12, 15 of 16 frames, as PROTOCOL says), and spreads them
     where that would take a frame twice (0, 2, 4, 5, 7 of 8 frames). The second half is our addition:
-    PROTOCOL speaks of 16 frames, and equal rows make a covariance of videos that do not exist.
+    PROTOCOL speaks of 16 frames, and equal rows make a covariance of videos that do not exist. `"fewer"`
+    takes those that there are.
     """
 
     count: int | None
     stride: int = 1
-    short: Literal["last", "spread"] = "last"
+    short: Literal["last", "spread", "fewer"] = "last"
 
     @property
     def name(self) -> str:
         """The rule in words that never change, for content keys and captions of tables."""
         if self.count is None:
             return "all frames" if self.stride == 1 else f"every {self.stride}th frame"
-        short = "last frame, or spread where one would repeat" if self.short == "last" else "spread"
+        short = "last frame, or spread where one would repeat" if self.short == "last" else self.short
         return f"{self.count} frames, every {self.stride}th, short: {short}"
 
     def indices(self, frames: int) -> tuple[int, ...]:
         """Indices into a video of `frames` frames, in order; distinct where it has `count` frames or more.
 
-        A video of fewer frames repeats them as evenly as it can. Raises UserError for a video without frames.
+        A video of fewer frames repeats them as evenly as it can, but where `short` is "fewer". Raises
+        UserError for a video without frames.
         """
         if frames < 1:
             raise UserError("A video without frames has no frames to sample; make the video again.")
         if self.count is None:
             return tuple(range(0, frames, self.stride))
+        if self.short == "fewer":
+            return tuple(range(0, frames, self.stride))[: self.count]
         strided = tuple(min(i * self.stride, frames - 1) for i in range(self.count))
         if self.last_index < frames or (self.short == "last" and len(set(strided)) == self.count):
             return strided
@@ -72,8 +76,8 @@ FID_GENERATED = FrameRule(count=5, stride=4)
 FID_REAL = FrameRule(count=5, stride=12)
 """PROTOCOL: five per video, real every 12th, generated every 4th, the last frame where it ends."""
 
-FID_REAL_BESIDE_IMAGES = FrameRule(count=None, stride=12)
-"""The real side of generated images: images as well, or every 12th frame of a video, none twice."""
+FID_REAL_BESIDE_IMAGES = FrameRule(count=5, stride=12, short="fewer")
+"""The real side of generated images: images as well, or of a video up to five frames, none twice."""
 
 FVD_REAL_STRIDE = 5
 

@@ -45,8 +45,8 @@ from onaspr_core.workspace import Workspace
 __all__ = ["Score", "ScoreTable", "prompt_scores_of", "score_experiment", "scores_of"]
 
 IMAGES_NOTE = (
-    "Images: FID and CLIP-FID see one row of each, IS is read from the image classifier, as it was first "
-    "defined; FVD needs videos and is left out."
+    "Images: FID and CLIP-FID see one row of each, and of a real video every 12th frame, five at most; IS is "
+    "read from the image classifier, as it was first defined; FVD needs videos and is left out."
 )
 
 
@@ -106,6 +106,7 @@ def _material(workspace: Workspace, e: Experiment) -> tuple[_Material, list[Fail
     prompts, sets = load_prompts(workspace, e), feature_sets(workspace, e)
     videos: dict[str, dict[str, Items]] = {}
     missing: list[Failure] = []
+    noun = workspace.settings.backbones[e.backbone].noun
     for variant in VARIANTS:
         wanted = generation.video_items(workspace, e, variant)
         there = workspace.store.existing(generation.KIND, [item.key for item in wanted])
@@ -113,7 +114,7 @@ def _material(workspace: Workspace, e: Experiment) -> tuple[_Material, list[Fail
         for item in wanted:
             name = f"{variant} {item.prompt.id}"
             if item.key not in there:
-                missing.append(Failure(name, f"no video; materialize {variant}_videos"))
+                missing.append(Failure(name, f"no {noun}; materialize {variant}_videos"))
                 continue
             read = partial(generation.read_video, workspace, item.key)
             videos[variant][item.prompt.id] = generated_items(sets, name, item.key, read)
@@ -248,9 +249,10 @@ def _notes(
     if e.evaluation.benchmark is None:
         yield f"Benchmark {NO_BENCHMARK}."
     elif not material.real:
-        yield "The benchmark has no video that could be used; FID, CLIP-FID and FVD are left out."
+        yield "The benchmark has nothing that could be used; FID, CLIP-FID and FVD are left out."
     if missing:
-        yield f"{len(missing)} of {len(material.prompts) * len(VARIANTS)} videos are missing."
+        things = "videos" if material.sets.video else "images"
+        yield f"{len(missing)} of {len(material.prompts) * len(VARIANTS)} {things} are missing."
     lost = [item.name for item in items if item.key not in existing]
     if lost:
         yield f"Not computed: {', '.join(lost)}."

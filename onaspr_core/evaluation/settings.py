@@ -5,6 +5,8 @@ What does not belong here: reading the settings file (`onaspr_core.settings`).
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from onaspr_core.setting_types import Count, Section
 
 
@@ -19,6 +21,12 @@ class BenchmarkSettings(Section):
     path: str
     videos: str | None = None
     fvd_stride: Count = 5
+
+    @model_validator(mode="after")
+    def _videos_lie_in_a_folder(self) -> "BenchmarkSettings":
+        if self.format == "webvid" and self.videos is None:
+            raise ValueError("format webvid needs `videos`, the folder of its files")
+        return self
 
 
 class FeatureSettings(Section):

@@ -133,9 +133,10 @@ def read_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frame
     Raises:
         UserError: when one of the clips does not exist, or its shard is gone.
     """
-    places = clip_places(workspace, clip_keys)
-    for key in clip_keys:
-        yield read_frames(io.BytesIO(_bytes_at(workspace, places[key])))
+    for found in readable_clips(workspace, clip_keys):
+        if isinstance(found, UserError):
+            raise found
+        yield found
 
 
 def readable_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frames | UserError]:

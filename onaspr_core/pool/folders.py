@@ -10,7 +10,7 @@ from onaspr_core.pool.texts import decoded, storable
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Beside a video of the same name an image is its thumbnail, and no row."""
+"""In a folder that also holds videos an image counts only under a caption of its own."""
 MEDIA_SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
 LONGEST_TEXT = 2**20
 
@@ -30,8 +30,9 @@ def captioned_files(path: str) -> pa.Table:
     filmed = {str(file.with_suffix("")) for _, file in below if file.suffix.lower() in VIDEO_SUFFIXES}
     rows = []
     for one, file in below:
-        thumbnail = file.suffix.lower() in IMAGE_SUFFIXES and str(file.with_suffix("")) in filmed
-        if file.suffix.lower() in MEDIA_SUFFIXES and not thumbnail:
+        stem = str(file.with_suffix(""))
+        beside = file.suffix.lower() in IMAGE_SUFFIXES and filmed and (stem in filmed or stem not in texts)
+        if file.suffix.lower() in MEDIA_SUFFIXES and not beside:
             text = texts.get(str(file.with_suffix("")))
             caption, problem = _caption(filesystem, text) if text else ("", f"there is no {file.stem}.txt")
             name = one.removeprefix(root)

@@ -13,7 +13,7 @@ from typing import Any
 
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, VideoItem, noun_of, video_items
+from onaspr_core.generation import KIND, VideoItem, video_items
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.prompts import load_prompts
@@ -182,7 +182,7 @@ def _by_name(workspace: Workspace, e: Experiment, rest: str) -> Found:
         )
     if not variant:
         lines = [f"  {e.name}/{name}/{prompt_id}" for name in VARIANTS]
-        noun = noun_of(workspace.settings.backbones[e.backbone])
+        noun = workspace.settings.backbones[e.backbone].noun
         raise UserError("\n".join([f"prompt {prompt_id} has several {noun}s; say which:", *lines]))
     [item] = video_items(workspace, e, variant, {prompt_id})
     if not workspace.store.has(KIND, item.key):

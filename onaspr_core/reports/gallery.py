@@ -131,7 +131,7 @@ def settings_of(workspace: Workspace, e: Experiment, gated: int = 0) -> list[tup
             [
                 ("name", e.backbone),
                 ("weights", backbone.path),
-                (generation.noun_of(backbone), _size(backbone)),
+                (backbone.noun, _size(backbone)),
                 ("precision", backbone.dtype),
             ],
         ),

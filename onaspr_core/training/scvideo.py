@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from onaspr_core.pool.manifest import pool_captions
 from onaspr_core.progress import logger, track
 from onaspr_core.settings import BackboneSettings
 from onaspr_core.training import state
+from onaspr_core.training.averages import follow
 from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
@@ -202,14 +203,17 @@ def _fit(lessons: Lessons, accelerator: Accelerator, output: Path, found: Path |
     with track("training scvideo", plan.steps, before=told["step"]) as advance:
         for step in range(told["step"], plan.steps):
             losses.append(_update(lessons.loss(step, accelerator), step, named, optimizer, accelerator))
-            _follow(average, named, min(plan.ema_decay, (1 + step) / (10 + step)))
+            if average:
+                follow(list(average.values()), list(named.values()), plan.ema_decay, step)
             if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
                 scaler = {} if accelerator.scaler is None else {"scaler": accelerator.scaler.state_dict()}
                 state.save(output, step + 1, named, adam, average, scaler)
                 mean = float(np.mean(losses[-plan.checkpoint_every :]))
                 logger.info("training scvideo: state kept after step %d, mean loss %.4f", step + 1, mean)
             advance(1)
-    _follow(named, average, 0.0)
+    with torch.no_grad():
+        for name, value in average.items():
+            named[name].copy_(value)
     return losses
 
 
@@ -224,13 +228,6 @@ def _update(
     optimizer.step()
     optimizer.zero_grad()
     return value
-
-
-@torch.no_grad()
-def _follow(values: Mapping[str, Tensor], others: Mapping[str, Tensor], keep: float) -> None:
-    """Keep a share of values, and take the rest from others, where both have a name."""
-    for name in values.keys() & others.keys():
-        values[name].lerp_(others[name], 1 - keep)
 
 
 def _save(backbone: SCVideoBackbone, output: Path) -> None:

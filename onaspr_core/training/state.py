@@ -20,6 +20,8 @@ from onaspr_core.errors import UserError
 
 FOLDER = ".training"
 RUN = "run.json"
+UNSAID: Mapping[str, Any] = {"ema_decay": 0.0}
+"""What the notes of runs leave out that were begun before it could be chosen."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of each parameter."""
 
@@ -49,7 +51,7 @@ def begin(output: Path, run: Mapping[str, Any], resume: bool) -> Path | None:
         return None
     if not resume:
         raise UserError(f"{output} holds a training run; add --resume to go on, or name another folder")
-    begun = _read(note)
+    begun = {**UNSAID, **_read(note)}
     changed = [f"{name} = {begun.get(name)!r}" for name, value in run.items() if begun.get(name) != value]
     if changed:
         raise UserError(

@@ -129,6 +129,13 @@ def test_a_backbone_that_says_nothing_of_an_adapters_revision_keeps_its_version(
     assert versions(settings_file)["backbone|one"] == expected
 
 
+def test_images_have_no_frame_rate_and_are_told_from_videos(settings_file: Path) -> None:
+    text = settings_file.read_text().replace(', video_classifier = "c"', "")
+    settings_file.write_text(text.replace('path = "weights"', 'path = "weights"\nframes = 1'))
+    assert contents(load_settings(settings_file))["backbone|one"]["encoding"] == ".png"  # type: ignore[index]
+    assert moved(settings_file, lambda text: text.replace("frames = 1", "frames = 1\nfps = 5")) == set()
+
+
 def test_the_device_moves_nothing_and_the_precision_moves_the_backbone(settings_file: Path) -> None:
     path = 'path = "weights"'
     assert moved(settings_file, lambda text: text.replace(path, f'{path}\ndevice = "cpu"')) == set()

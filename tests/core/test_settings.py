@@ -178,6 +178,16 @@ def test_the_path_of_a_pool_may_be_a_pattern(tmp_path: Path) -> None:
     assert settings.pools["p"].path == "parts/*.csv"
 
 
+def test_all_mistakes_are_told_where_one_of_them_is_a_missing_network(tmp_path: Path) -> None:
+    text = GOOD.replace('video_classifier = "c"\n', "").replace("eta = 0.5", "eta = -1")
+    text += '[experiments.e.evaluation.benchmark]\npath = "pool.csv"\n'
+    told = mistakes(tmp_path, text)
+    assert "has 3 mistake" in told
+    assert "video_classifier: missing; backbone b makes videos" in told
+    assert "experiments.e.eta: input should be greater" in told
+    assert "experiments.e.evaluation.benchmark: format webvid needs `videos`" in told
+
+
 def test_images_are_not_classified_as_videos_and_videos_are(tmp_path: Path) -> None:
     image = GOOD.replace('family = "modelscope"', 'family = "stable-diffusion-1.5"\nframes = 1')
     key = "experiments.e.evaluation.features.video_classifier"

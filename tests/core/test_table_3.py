@@ -132,7 +132,9 @@ def test_every_variant_becomes_images_with_the_scores_of_table_3(
     assert "fvd" not in {score.metric for score in table.scores}
     assert {(score.n, score.n_real) for score in table.scores if score.metric == "fid"} == {(3, 3)}
     page = Path(write_gallery(workspace, e).facts["report"])
-    assert page.read_text().count(".png") >= len(PROMPTS)
+    shown = re.findall(r'<img [^>]*src="([^"]+)"', page.read_text())
+    assert len(shown) == len(set(shown)) == 4 * len(PROMPTS)
+    assert all((page.parent / file).is_file() for file in shown)
 
 
 def test_the_pool_is_flickrs_test_split_with_each_image_inverted_once(workspace: Workspace) -> None:

@@ -6,6 +6,7 @@ one stage, and with it its decay, also for a run that is under way.
 
 import argparse
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
+from transformers import CLIPTokenizer
 
 from onaspr_core.errors import UserError
 from onaspr_core.miniature.train import (
@@ -28,9 +30,10 @@ from onaspr_core.miniature.train import (
     text_to_video,
 )
 from onaspr_core.miniature.train.data import Clips, kept, rendered_clips
-from onaspr_core.miniature.train.fitting import Plan, load_average
+from onaspr_core.miniature.train.fitting import Plan, load_average, require_same_source, step_of
 from onaspr_core.miniature.train.judging import STRIDES, Examples, decoded_clips
-from onaspr_core.miniature.train.text import build_tokenizer
+from onaspr_core.miniature.train.text import kept_tokenizer
+from onaspr_core.paths import file_sha256, folder_fingerprint
 
 CLIPS = 12_000
 EXAMPLES = 4_000
@@ -54,6 +57,10 @@ class Job:
     def clips(self) -> Clips:
         """The training clips, rendered once and kept in the output folder."""
         return rendered_clips(self.seed, CLIPS, cache=self.out / "clips.npy")
+
+    def tokenizer(self) -> CLIPTokenizer:
+        """The tokenizer, learnt once and kept in the output folder."""
+        return kept_tokenizer(self.out, self.seed)
 
     def vae(self) -> Any:
         """The trained autoencoder."""
@@ -91,7 +98,7 @@ def train_text_to_video(job: Job) -> None:
     """Stage: UNet and text encoder, on latents of the autoencoder in `<out>/vae`."""
     latents, clips = job.latents(), job.clips()
     torch.manual_seed(job.seed)
-    model = text_to_video.TextToVideo(build_tokenizer(job.seed))
+    model = text_to_video.TextToVideo(job.tokenizer())
     plan = job.plan(text_to_video.plan())
     text_to_video.train(model, latents, clips.scenes, plan, job.out, job.seed, job.device)
 
@@ -101,13 +108,17 @@ def train_text_to_image(job: Job) -> None:
     checkpoint = job.out / "text-to-video.safetensors"
     if not checkpoint.exists():
         raise UserError(f"{checkpoint} is missing: train --stage text-to-video first")
-    video_model = text_to_video.TextToVideo(build_tokenizer(job.seed))
+    video_model = text_to_video.TextToVideo(job.tokenizer())
     load_average(video_model, checkpoint)
+    own = job.out / "text-to-image.safetensors"
+    require_same_source(own, file_sha256(checkpoint))
     torch.manual_seed(job.seed)
     unet, plan = text_to_image.build_unet(), job.plan(text_to_image.plan())
     scenes = job.clips().scenes
-    text_to_image.train(unet, video_model, job.latents(), scenes, plan, job.out, job.seed, job.device)
     folder = job.out / "text-to-image"
+    if not own.exists() or step_of(own) < plan.steps:
+        shutil.rmtree(folder, ignore_errors=True)
+    text_to_image.train(unet, video_model, job.latents(), scenes, plan, job.out, job.seed, job.device)
     export.save_text_to_image(unet, video_model.text_encoder, video_model.tokenizer, job.vae(), folder)
 
 
@@ -117,12 +128,13 @@ def train_scvideo(job: Job) -> None:
     if not image_model.is_dir():
         raise UserError(f"{image_model} is missing: train --stage text-to-image first")
     plan = replace(scvideo.PLAN, seed=job.seed, steps=job.steps or scvideo.PLAN.steps)
+    require_same_source(job.out / "scvideo", folder_fingerprint(image_model))
     scvideo.train(image_model, job.out / "scvideo", job.out / "world", plan, POOL, job.device)
 
 
 def train_image_text(job: Job) -> None:
     """Stage: the image–text model."""
-    plan, tokenizer = job.plan(image_text.plan()), build_tokenizer(job.seed)
+    plan, tokenizer = job.plan(image_text.plan()), job.tokenizer()
     image_text.train(job.examples(), tokenizer, plan, job.out, job.seed, job.device)
 
 

@@ -19,7 +19,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.miniature.rendering import CLIP_SIZE
 from onaspr_core.miniature.train import classifiers, image_text, text_to_video
 from onaspr_core.miniature.train.fitting import load_average, step_of
-from onaspr_core.miniature.train.text import build_tokenizer
+from onaspr_core.miniature.train.text import kept_tokenizer
 from onaspr_core.training import state
 
 MOST_BYTES = 15_000_000
@@ -33,7 +33,7 @@ def export(out: Path, weights: Path, seed: int) -> dict[str, int]:
     """
     fresh = weights.with_name(weights.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    tokenizer = build_tokenizer(seed)
+    tokenizer = kept_tokenizer(out, seed)
     steps: dict[str, int] = {}
     if (out / "text-to-video.safetensors").exists():
         steps["text-to-video"] = _text_to_video(out, fresh / "text-to-video", tokenizer)
@@ -61,6 +61,11 @@ def export(out: Path, weights: Path, seed: int) -> dict[str, int]:
     for report in ("log.jsonl", "quality.json"):
         if (out / report).exists():
             shutil.copy(out / report, fresh / report)
+    for config in fresh.rglob("config.json"):
+        _without_origin(config)
+    # A tokenizer in use also saves how it was last asked to pad.
+    for saved in fresh.rglob("tokenizer.json"):
+        shutil.copytree(out / "tokenizer", saved.parent, dirs_exist_ok=True)
     _replace(fresh, weights)
     return steps
 
@@ -105,6 +110,13 @@ def _scvideo(trained: Path, folder: Path) -> int:
 def _save(model: nn.Module, folder: Path) -> None:
     saver: Any = model.half()
     saver.save_pretrained(folder)
+
+
+def _without_origin(config: Path) -> None:
+    """Take out where on this machine a model was loaded from."""
+    told = json.loads(config.read_text())
+    if told.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
 
 
 def _preprocessing() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from onaspr_core.errors import UserError
 from onaspr_core.progress import track
+from onaspr_core.training.averages import follow
 
 Loss = Callable[[int], Tensor]
 
@@ -99,6 +100,23 @@ def step_of(path: Path) -> int:
         return int(file.metadata()["step"])
 
 
+def require_same_source(result: Path, source: str) -> None:
+    """Note beside a stage's result what it is trained from, and refuse to go on from anything else.
+
+    Args:
+        result: The stage's checkpoint or folder, there or not yet.
+        source: The hash of the models that the stage starts from.
+
+    Raises:
+        UserError: when the result was begun from another source.
+    """
+    note = result.with_name(f"{result.name}.source")
+    if result.exists() and note.exists() and note.read_text() != source:
+        raise UserError(f"{result} was trained from another model than is there now; delete it to train anew")
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(source)
+
+
 def _update(
     loss: Loss,
     step: int,
@@ -116,9 +134,7 @@ def _update(
     value.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(named.values(), plan.clip)
     optimizer.step()
-    keep = min(plan.averaging, (1 + step) / (10 + step))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.values()), list(named.values()), 1 - keep)
+    follow(list(average.values()), list(named.values()), plan.averaging, step)
     return float(value.item())
 
 

@@ -4,6 +4,7 @@ Nothing here is special to the miniature but the numbers: the world is rendered,
 `onaspr_core.training` trains as it would Stable Diffusion on WebVid.
 """
 
+import shutil
 from pathlib import Path
 
 from onaspr_core.miniature.rendering import CLIP_FRAMES, CLIP_SIZE, FRAME_STRIDE
@@ -11,7 +12,7 @@ from onaspr_core.miniature.world import render_world
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest
 from onaspr_core.settings import BackboneSettings, ClipSettings, PoolSettings, Settings, StoreSettings
-from onaspr_core.training import scvideo
+from onaspr_core.training import scvideo, state
 from onaspr_core.workspace import Workspace
 
 PLAN = scvideo.Plan(steps=2500, checkpoint_every=250, batch_size=16, learning_rate=1.5e-3, ema_decay=0.999)
@@ -51,4 +52,7 @@ def train(image_model: Path, output: Path, world: Path, plan: scvideo.Plan, vide
     workspace = Workspace(settings)
     build_manifest(workspace)
     make_clips(workspace)
+    if state.steps_of(output) < plan.steps:
+        # What is exported must be what the state is of.
+        shutil.rmtree(output / "unet", ignore_errors=True)
     scvideo.train(workspace, "inflated", "miniature", output, plan, resume=True)

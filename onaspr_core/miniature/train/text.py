@@ -5,6 +5,8 @@ text falls back to bytes. Two layers of width 64 read at most `MAX_TOKENS` token
 """
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,21 @@ def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
         merges=merges,
         model_max_length=MAX_TOKENS,
     )
+
+
+def kept_tokenizer(out: Path, seed: int) -> CLIPTokenizer:
+    """The tokenizer of all stages of a run, learnt by the first of them and kept in `<out>/tokenizer`.
+
+    Learnt again it could give other ids: which of two equally frequent pairs is merged first is left open.
+    """
+    folder = out / "tokenizer"
+    if not folder.is_dir():
+        partial = out / "tokenizer.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        build_tokenizer(seed).save_pretrained(partial)
+        partial.rename(folder)
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+    return tokenizer
 
 
 def _merges(learner: Tokenizer) -> list[list[str]]:

@@ -9,6 +9,7 @@ from onaspr_core.evaluation.frame_sampling import (
     ALL_FRAMES,
     FID_GENERATED,
     FID_REAL,
+    FID_REAL_BESIDE_IMAGES,
     FrameRule,
     fvd_real,
     spread_evenly,
@@ -46,6 +47,12 @@ from onaspr_core.evaluation.frame_sampling import (
 )
 def test_each_rule_takes_these_frames(rule: FrameRule, frames: int, expected: tuple[int, ...]) -> None:
     assert rule.indices(frames) == expected
+
+
+def test_beside_images_a_video_gives_up_to_five_frames_and_an_image_itself() -> None:
+    taken = {frames: FID_REAL_BESIDE_IMAGES.indices(frames) for frames in (1, 12, 13, 49, 5000)}
+    assert taken == {1: (0,), 12: (0,), 13: (0, 12), 49: (0, 12, 24, 36, 48), 5000: (0, 12, 24, 36, 48)}
+    assert FID_REAL_BESIDE_IMAGES.last_index == 48
 
 
 @pytest.mark.parametrize("rule", [FID_GENERATED, FID_REAL])

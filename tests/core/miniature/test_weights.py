@@ -42,6 +42,12 @@ def test_everything_that_is_needed_is_there_in_at_most_15_megabytes() -> None:
         assert (WEIGHTS / judge / "preprocessor_config.json").is_file()
 
 
+def test_nothing_tells_of_the_machine_that_it_was_made_on() -> None:
+    assert not any("_name_or_path" in path.read_text() for path in WEIGHTS.rglob("*.json"))
+    tokenizers = {path.read_bytes() for path in WEIGHTS.rglob("tokenizer.json")}
+    assert len(tokenizers) == 1
+
+
 def test_diffusers_own_pipeline_loads_the_folder_and_makes_a_video() -> None:
     pipeline = TextToVideoSDPipeline.from_pretrained(WEIGHTS / "text-to-video", torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)

@@ -11,7 +11,8 @@ import pytest
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool import clips, compaction
-from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips
+from onaspr_core.pool.clip_catalog import clip_places
+from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips, readable_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs
 from onaspr_core.pool.media import Media
@@ -164,6 +165,24 @@ def test_clips_of_a_shard_that_was_deleted_are_made_again(
     again = make_clips(workspace)
     assert again.computed + again.reused == 5
     assert 1 <= again.computed <= 2
+
+
+def test_clips_that_cannot_be_read_are_told_between_those_that_can(
+    open_pools: Open, five: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, "CLIPS_PER_FLUSH", 1)
+    workspace = made(open_pools(five))
+    make_clips(workspace)
+    keys = [pair.clip_key or "" for pair in pool_pairs(workspace, "small")]
+    lost = clip_places(workspace, keys)[keys[1]].shard
+    (Path(workspace.shards_path) / lost).unlink()
+    first, gone, unknown, last = readable_clips(workspace, [keys[0], keys[1], "0" * 40, keys[2]])
+    assert np.array_equal(first, read_clip(workspace, keys[0]))  # type: ignore[arg-type]
+    assert np.array_equal(last, read_clip(workspace, keys[2]))  # type: ignore[arg-type]
+    assert isinstance(gone, UserError) and lost in str(gone)
+    assert isinstance(unknown, UserError) and "materialize pool_clips" in str(unknown)
+    with pytest.raises(UserError, match=lost):
+        list(read_clips(workspace, keys))
 
 
 def test_a_clip_that_does_not_exist_says_what_to_do(open_pools: Open) -> None:

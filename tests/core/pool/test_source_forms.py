@@ -414,7 +414,13 @@ def test_a_folder_of_images_and_a_video_with_its_thumbnail(tmp_path: Path) -> No
     for name in ("a.jpg", "b.PNG", "c.jpeg", "film.mp4", "film.jpg"):
         write(tmp_path / name, "media")
         write((tmp_path / name).with_suffix(".txt"), f"this is {name}")
+    write(tmp_path / "film_0001.png", "a frame of the film, without a caption")
     assert by_id(tmp_path, format="folder", path=".").keys() == {"a.jpg", "b.PNG", "c.jpeg", "film.mp4"}
+
+
+def test_an_image_without_a_caption_is_told_where_all_are_images(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg", "media")
+    assert by_id(tmp_path, format="folder", path=".")["a.jpg"].problem == "there is no a.txt"
 
 
 def test_a_folder_with_json_lines_whose_columns_have_other_names(tmp_path: Path) -> None:

@@ -157,6 +157,17 @@ def test_what_is_saved_is_the_average_of_the_weights_after_each_step(
     assert not torch.equal(saved, after[-1])
 
 
+def test_a_run_begun_before_averages_goes_on_without_one(workspace: Workspace, tmp_path: Path) -> None:
+    train(workspace, "sd", "pool", tmp_path / "out", replace(PLAN, steps=2))
+    note = tmp_path / "out" / state.FOLDER / state.RUN
+    told = json.loads(note.read_text())
+    del told["ema_decay"]
+    note.write_text(json.dumps(told))
+    with pytest.raises(UserError, match=r"ema_decay = 0\.0"):
+        train(workspace, "sd", "pool", tmp_path / "out", replace(PLAN, ema_decay=0.9), resume=True)
+    assert len(train(workspace, "sd", "pool", tmp_path / "out", PLAN, resume=True)) == 2
+
+
 def test_a_finished_run_is_saved_again_without_a_step(workspace: Workspace, tmp_path: Path) -> None:
     train(workspace, "sd", "pool", tmp_path / "out", PLAN)
     before = (tmp_path / "out" / UNET).read_bytes()
