@@ -1,7 +1,7 @@
 """Intervals at the paper's size: CLIPSIM by paired bootstrap, FID by leaving out groups of prompts.
 
-2,990 prompts, FID over 5 rows of 2,048 features of each video. Bars: 1,000 resamples of CLIPSIM's differences in
-under a second; a replicate of FID without building its covariance anew, here at most half the time of
+2,990 prompts, FID over 5 rows of 2,048 features of each video. Bars: 1,000 resamples of CLIPSIM's differences
+in under a second; a replicate of FID without building its covariance anew, here at most half the time of
 the distance computed from its rows, and equal to it within 1e-6.
 """
 

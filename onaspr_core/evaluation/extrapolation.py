@@ -47,8 +47,8 @@ def frechet_infinity(
     """Extrapolate over seeded subsets of the generated videos against a fixed real side.
 
     `features` (n, d) have `owners` (n,), the video of each row; a subset takes whole videos. `points` sizes
-    are evenly spaced from `smallest` videos to all of them, as in the authors' code, which begins at a tenth of
-    50,000. Here it begins at half unless set: a tenth of 2,990 videos has fewer rows than Inception has
+    are evenly spaced from `smallest` videos to all of them, as in the authors' code, which begins at a tenth
+    of 50,000. Here it begins at half unless set: a tenth of 2,990 videos has fewer rows than Inception has
     dimensions (in a trial with as many rows per dimension, a true 0.190 came out as 0.134 from a tenth,
     0.183 from a quarter, 0.190 from half). The real side's own bias stays.
     Raises UserError for fewer than 3 points, or too few videos for that many sizes.

@@ -37,7 +37,7 @@ def test_noise_has_the_flicker_that_vbench_computes() -> None:
 
 def test_consistency_is_the_mean_cosine_of_neighbours() -> None:
     assert frame_consistency([[1.0, 0], [0, 3.0], [0, 5.0]]) == pytest.approx(0.5)
-    assert frame_consistency([[1.0, 1], [-2, -2]]) == pytest.approx(-1.0)
+    assert frame_consistency([[1.0, 1.0], [-2.0, -2.0]]) == pytest.approx(-1.0)
     assert frame_consistency(np.ones((4, 3), dtype=np.float32)) == pytest.approx(1.0)
 
 
