@@ -105,13 +105,20 @@ class ReferenceGaussian:
         """The Fréchet distance with each group of rows left out in turn: what a jackknife reads.
 
         `groups` (n,) numbers the group of each row from 0; the result is (groups,). Each is exact: a group's
-        products are taken from the whole's, so no covariance is built anew. Raises UserError where
-        fewer than two rows would be left.
+        products are taken from the whole's, so no covariance is built anew. Raises UserError for labels that
+        are not one per row, a number without rows, and where fewer than two rows would be left.
         """
-        labels = np.asarray(groups, dtype=np.int64)
-        n, sizes = len(labels), np.bincount(labels)
-        if n != len(projected.rooted) or len(sizes) < 2 or n - sizes.max() < 2:
-            raise UserError(f"{n} samples in groups of up to {sizes.max()} leave too few; use more groups.")
+        labels, n = np.asarray(groups, dtype=np.int64), len(projected.rooted)
+        if labels.shape != (n,) or labels.min() < 0:
+            raise UserError(
+                f"{n} samples have groups of shape {labels.shape}; give one number ≥ 0 per sample."
+            )
+        sizes = np.bincount(labels)
+        if sizes.min() == 0 or n - sizes.max() < 2:
+            raise UserError(
+                f"{n} samples in groups of {sizes.min()} to {sizes.max()} cannot be left out in turn; "
+                "no group may be empty, and 2 samples must be left without any of them."
+            )
         mean = projected.centred.mean(axis=0)
         rooted = projected.rooted - projected.rooted.mean(axis=0)
         wide = n <= rooted.shape[1]

@@ -94,7 +94,7 @@ def test_the_error_of_a_paired_difference_is_its_true_spread(videos: int, width:
 def test_what_cannot_be_jackknifed_is_refused() -> None:
     reference = ReferenceGaussian(np.random.default_rng(0).normal(size=(9, 3)))
     projected = reference.project(np.random.default_rng(1).normal(size=(3, 3)))
-    for groups in ([0, 0, 0], [0, 1, 1], [0, 1]):
+    for groups in ([0, 0, 0], [0, 1, 1], [0, 1], [0, 2, 3], [-1, 0, 1]):
         with pytest.raises(UserError):
             reference.distances_without(projected, groups)
     for prompts, count in ((1, 10), (10, 1)):
