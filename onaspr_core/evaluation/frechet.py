@@ -95,11 +95,47 @@ class ReferenceGaussian:
         shift = counts @ projected.centred / total
         squares = float(counts @ projected.squares)
         trace = (squares - total * float(shift @ shift)) / (total - 1.0)
-        rows = (projected.rooted - counts @ projected.rooted / total) * np.sqrt(counts / (total - 1.0))[
-            :, None
-        ]
-        rows = rows[counts > 0]
+        kept = counts > 0
+        rows = projected.rooted[kept] - counts @ projected.rooted / total
+        rows *= np.sqrt(counts[kept] / (total - 1.0))[:, None]
         gram = rows.T @ rows if len(rows) > rows.shape[1] else rows @ rows.T
+        return self._from_parts(shift, trace, gram)
+
+    def distances_without(self, projected: ProjectedFeatures, groups: npt.ArrayLike) -> Array:
+        """The Fréchet distance with each group of rows left out in turn: what a jackknife reads.
+
+        `groups` (n,) numbers the group of each row from 0; the result is (groups,). Each is exact: a group's
+        products are taken from the whole's, so no covariance is built anew. Raises UserError for labels that
+        are not one per row, a number without rows, and where fewer than two rows would be left.
+        """
+        labels, n = np.asarray(groups, dtype=np.int64), len(projected.rooted)
+        if labels.shape != (n,) or labels.min() < 0:
+            raise UserError(
+                f"{n} samples have groups of shape {labels.shape}; give one number ≥ 0 per sample."
+            )
+        sizes = np.bincount(labels)
+        if sizes.min() == 0 or n - sizes.max() < 2:
+            raise UserError(
+                f"{n} samples in groups of {sizes.min()} to {sizes.max()} cannot be left out in turn; "
+                "no group may be empty, and 2 samples must be left without any of them."
+            )
+        mean = projected.centred.mean(axis=0)
+        rooted = projected.rooted - projected.rooted.mean(axis=0)
+        wide = n <= rooted.shape[1]
+        whole = rooted @ rooted.T if wide else rooted.T @ rooted
+        found = np.empty(len(sizes))
+        for group, size in enumerate(sizes):
+            out, left = labels == group, n - int(size)
+            shift = (n * mean - projected.centred[out].sum(axis=0)) / left
+            squares = float(projected.squares[~out].sum())
+            trace = (squares - left * float(shift @ shift)) / (left - 1.0)
+            gram = _kept_rows(whole, ~out) if wide else _less_rows(whole, rooted[out], left)
+            found[group] = self._from_parts(shift, trace, gram / (left - 1.0))
+        return found
+
+    def _from_parts(self, shift: Array, trace: float, gram: Array) -> float:
+        """The distance from a mean less the reference's, a covariance's trace, and the Gram matrix of its
+        root times the reference's."""
         cross = float(np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0.0, None)).sum())
         return max(0.0, float(shift @ shift) + trace + self._trace - 2.0 * cross)
 
@@ -144,11 +180,24 @@ def _finite(values: npt.ArrayLike, what: str) -> Array:
 
 
 def _root(centred: Array) -> Array:
-    """R with RᵀR the unbiased covariance: the rows themselves, or their QR factor when it is smaller."""
+    """R with RᵀR the unbiased covariance: the rows themselves, or its Cholesky factor where smaller."""
     scaled: Array = centred / np.sqrt(len(centred) - 1.0)
     if len(scaled) <= scaled.shape[1]:
         return scaled
-    return np.asarray(np.linalg.qr(scaled, mode="r"), dtype=np.float64)
+    return _covariance_root(scaled.T @ scaled).T
+
+
+def _less_rows(whole: Array, rows: Array, left: int) -> Array:
+    """XᵀX of the `left` rows that stay, about their own mean, from `whole` = XᵀX of all, centred."""
+    total = rows.sum(axis=0)
+    return np.asarray(whole - rows.T @ rows - np.outer(total, total) / left, dtype=np.float64)
+
+
+def _kept_rows(whole: Array, kept: npt.NDArray[np.bool_]) -> Array:
+    """XXᵀ of the rows that stay, about their own mean, from `whole` = XXᵀ of all."""
+    part: Array = whole[np.ix_(kept, kept)]
+    means = part.mean(axis=0)
+    return np.asarray(part - means - means[:, None] + means.mean(), dtype=np.float64)
 
 
 def _covariance_root(covariance: Array) -> Array:
