@@ -116,13 +116,13 @@ def _flickr30k(benchmark: BenchmarkSettings, rows: Iterable[SourceRow]) -> Bench
         splits = splits or bool(split)
         if not split or split == "test":
             images.setdefault(row.media.path or row.id or f"row {i}", []).append(row)
-    chosen = [_one_caption(own, benchmark.seed) for own in images.values()]
+    chosen = [_one_caption(image, own, benchmark.seed) for image, own in images.items()]
     expected = PUBLISHED["flickr30k"].items if splits else FLICKR30K_IMAGES
     return BenchmarkList(_ranked(chosen, benchmark.seed, lambda row: row.id), expected)
 
 
-def _one_caption(rows: Sequence[SourceRow], seed: int) -> SourceRow:
+def _one_caption(path: str, rows: Sequence[SourceRow], seed: int) -> SourceRow:
     usable = [row for row in rows if not row.problem] or rows
-    image = PurePosixPath(usable[0].media.path).stem or usable[0].id
+    image = PurePosixPath(path).stem
     (chosen, *_) = _ranked(usable, seed, lambda row: f"{image}\n{row.caption}")
     return replace(chosen, id=image, extra={})

@@ -125,7 +125,7 @@ def real_videos(workspace: Workspace, e: Experiment) -> list[RealVideo]:
 
 
 def shortage(workspace: Workspace, e: Experiment) -> str:
-    """Say how many of the benchmark's videos the real side lacks; empty where it lacks none, or there is none.
+    """Say how many of the benchmark's videos are usable; empty where all are, or no benchmark is set.
 
     Raises:
         UserError: when the list cannot be read.

@@ -40,7 +40,7 @@ def read_list(path: str, form: str) -> bytes:
         UserError: when there is no such file, or it is too large to be a list.
     """
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
+        with fsspec.open(path, "rb") as file:
             data: bytes = file.read(LARGEST + 1)
     except (OSError, ValueError) as problem:
         raise UserError(f"{path} cannot be read: {problem}; {how_to_get(form)}") from problem
