@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from onaspr_assets.evaluation import reference_features, scores
+from onaspr_assets.evaluation import benchmark_videos, reference_features, scores
 from onaspr_assets.generation import video_assets
 from onaspr_assets.metadata import FAILURES_SHOWN
 from onaspr_assets.noise import inverted_latents
@@ -189,6 +189,14 @@ def video_check(variant: str) -> dg.AssetChecksDefinition:
     return every_prompt_has_a_video
 
 
+@_check(benchmark_videos, blocking=False)
+def the_real_side_is_complete(workspace: Workspace, e: Experiment) -> Finding:
+    """Warns when fewer real videos are usable than the benchmark's list, or its publication, has."""
+    from onaspr_core.checks.features import the_real_side_is_complete as look
+
+    return look(workspace, e)
+
+
 @_check(reference_features, blocking=True)
 def every_real_video_has_features(workspace: Workspace, e: Experiment) -> Finding:
     """Every usable real video has its features under each network, and all are finite."""
@@ -217,6 +225,7 @@ CHECKS = (
     every_prompt_has_a_rewrite,
     few_originals_were_kept,
     *(video_check(variant) for variant in video_assets),
+    the_real_side_is_complete,
     every_real_video_has_features,
     no_score_moved_far,
 )

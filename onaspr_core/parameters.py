@@ -15,10 +15,13 @@ from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
-from onaspr_core.settings import BenchmarkSettings, Experiment, PoolSettings, Settings
+from onaspr_core.settings import PROMPTS_OF_BENCHMARK, BenchmarkSettings, Experiment, PoolSettings, Settings
 
 Content = dict[str, Any]
 """What a setting is made of, as JSON values."""
+
+_OF_VIDEOS = ("videos", "fvd_stride")
+"""Settings of a benchmark that its prompts know nothing of."""
 
 SHARED: Mapping[str, tuple[str, Callable[[Settings], Content]]] = {
     "pool": (
@@ -38,8 +41,8 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
         lambda s, e: {"pool": e.pool},
     ),
     "prompts": (
-        "Which prompts the experiment generates: the prompt file and how many of its rows.",
-        lambda s, e: {"file": _content(s, e.prompts), "limit": e.prompt_limit},
+        "Which prompts the experiment generates: the prompt file or the benchmark, and how many of its rows.",
+        lambda s, e: {**_prompts(s, e), "limit": e.prompt_limit},
     ),
     "eta": (
         "The share of inverted noise (Eq 4), 0 … inf; of how many neighbours, and gated how, where it is.",
@@ -137,7 +140,7 @@ def _pool(s: Settings, name: str) -> Content:
     }
 
 
-def _listing(s: Settings, pool: PoolSettings | BenchmarkSettings) -> str | None:
+def _listing(s: Settings, pool: PoolSettings) -> str | None:
     """The hash of a list, or of the sizes and times of its files where they are many or hold videos.
 
     A look is taken four times a minute, so nothing below a folder of videos is looked at: what changes there
@@ -189,6 +192,19 @@ def _evaluation(s: Settings, e: Experiment) -> Content:
 
 
 def _benchmark(s: Settings, benchmark: BenchmarkSettings | None) -> Content | None:
+    from onaspr_core.evaluation.benchmark_lists import as_pool
+
     if benchmark is None:
         return None
-    return {**benchmark.model_dump(), "listing": _listing(s, benchmark)}
+    pool = as_pool(benchmark)
+    listing = _listing(s, pool) if pool else _content(s, benchmark.path)
+    # What is as it always was is left out, so that no version moves for a setting that nobody uses.
+    usual = {name for name in ("seed", "size") if not getattr(benchmark, name)}
+    return {**benchmark.model_dump(exclude=usual), "listing": listing}
+
+
+def _prompts(s: Settings, e: Experiment) -> Content:
+    if e.prompts != PROMPTS_OF_BENCHMARK:
+        return {"file": _content(s, e.prompts)}
+    benchmark = _benchmark(s, e.evaluation.benchmark) or {}
+    return {"benchmark": {name: value for name, value in benchmark.items() if name not in _OF_VIDEOS}}

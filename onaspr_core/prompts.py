@@ -1,4 +1,4 @@
-"""The prompts of an experiment: read from the user's file, kept in the catalog.
+"""The prompts of an experiment: read from the user's file or from its benchmark, kept in the catalog.
 
 A prompt file is text (one prompt a line), CSV or JSONL with columns `prompt` and, if given, `id`; further
 columns are attributes that evaluation may use. How prompts are rewritten is the business of `rewriting`.
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from onaspr_core.artifacts import canonical_json, content_key
-from onaspr_core.compute import Outcome, Preview, row_outcome
+from onaspr_core.compute import Failure, Outcome, Preview, row_outcome
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.benchmark_lists import read_benchmark
 from onaspr_core.markdown import cell
 from onaspr_core.paths import resolve
-from onaspr_core.settings import Experiment
+from onaspr_core.settings import PROMPTS_OF_BENCHMARK, Experiment
 from onaspr_core.workspace import Workspace
 
 TABLE = """create table if not exists prompts (
@@ -87,10 +88,30 @@ def _json_row(value: Any, file: Path, number: int) -> dict[str, str]:
     return {key: str(inner) for key, inner in value.items() if inner is not None}
 
 
+def experiment_prompts(workspace: Workspace, experiment: Experiment) -> tuple[list[Prompt], list[Failure]]:
+    """Read the prompts of an experiment as they are now, up to its limit, and which of them cannot be used.
+
+    With `prompts = "benchmark"` they are the captions of the benchmark, under the ids of its videos; one
+    whose row has no caption or file is a Failure.
+
+    Raises:
+        UserError: when the file or the benchmark's list cannot be read, or holds no prompt.
+    """
+    base, limit = workspace.settings.base, experiment.prompt_limit
+    benchmark = experiment.evaluation.benchmark
+    if experiment.prompts != PROMPTS_OF_BENCHMARK or benchmark is None:
+        return read_prompt_file(resolve(experiment.prompts, base))[:limit], []
+    rows = read_benchmark(benchmark, base).rows[:limit]
+    failures = [Failure(row.id, row.problem) for row in rows if row.problem]
+    prompts = [Prompt(row.id, row.caption, row.extra) for row in rows if not row.problem]
+    if not prompts:
+        raise UserError(f"benchmark list {benchmark.path} holds no prompt: {failures[0].reason}")
+    return prompts, failures
+
+
 def ingest_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
-    """Bring an experiment's prompt file into the catalog; prompts gone from the file disappear."""
-    prompts = read_prompt_file(resolve(experiment.prompts, workspace.settings.base))
-    prompts = prompts[: experiment.prompt_limit]
+    """Bring an experiment's prompts into the catalog; those that its file or benchmark lacks disappear."""
+    prompts, failures = experiment_prompts(workspace, experiment)
     keys = [prompt.key for prompt in prompts]
     rows = [
         [experiment.name, position, prompt.id, prompt.text, canonical_json(prompt.attributes), prompt.key]
@@ -105,13 +126,13 @@ def ingest_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
         connection.executemany("insert into prompts values (?, ?, ?, ?, ?, ?)", rows)
     listing = "\n".join(f"- {cell(prompt.text)}" for prompt in prompts[:20])
     return replace(
-        row_outcome(before={key for (key,) in before}, after=keys),
+        row_outcome(before={key for (key,) in before}, after=keys, failures=failures),
         preview=Preview(markdown=f"The first of {len(prompts)} prompts:\n\n{listing}"),
     )
 
 
 def load_prompts(workspace: Workspace, experiment: Experiment) -> list[Prompt]:
-    """Return an experiment's prompts in the order of its file.
+    """Return an experiment's prompts in the order of its file or benchmark.
 
     Raises:
         UserError: when the prompts have not been materialized.

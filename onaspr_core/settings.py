@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from onaspr_core.backbones.settings import OF_IMAGES
 from onaspr_core.backbones.settings import BackboneSettings as BackboneSettings
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.published import how_to_get
 from onaspr_core.evaluation.settings import BenchmarkSettings as BenchmarkSettings
 from onaspr_core.evaluation.settings import EvaluationSettings as EvaluationSettings
 from onaspr_core.evaluation.settings import FeatureSettings as FeatureSettings
@@ -33,6 +34,9 @@ from onaspr_core.setting_types import (
     finite,
     not_nan,
 )
+
+PROMPTS_OF_BENCHMARK = "benchmark"
+"""In the place of a prompt file: the prompts are the captions of the experiment's benchmark."""
 
 
 class StoreSettings(Section):
@@ -130,7 +134,8 @@ class CheckSettings(Section):
 class Experiment(Section):
     """One named combination of pool, prompts and backbone with its own eta and gamma.
 
-    `name` is the table's name in the file: `[experiments.NAME]`.
+    `name` is the table's name in the file: `[experiments.NAME]`. `prompts` is a prompt file, or "benchmark"
+    for the captions of `evaluation.benchmark`, under the ids of its videos.
     """
 
     name: str
@@ -153,6 +158,15 @@ class Experiment(Section):
         if forward > steps:
             raise ValueError(
                 f"inversion.forward_diffusion_steps = {forward}: allowed is up to sampling.steps = {steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_of_a_benchmark_need_one(self) -> "Experiment":
+        if self.prompts == PROMPTS_OF_BENCHMARK and self.evaluation.benchmark is None:
+            raise ValueError(
+                'prompts = "benchmark" needs evaluation.benchmark; set it, or name a prompt file (.txt, '
+                ".csv, .jsonl)"
             )
         return self
 
@@ -282,6 +296,7 @@ def _unfit_features(values: dict[str, Any]) -> list[str]:
 def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
     models: list[tuple[str, Any]] = []
     named: list[tuple[str, Any]] = []
+    remedies: dict[str, str] = {}
     if isinstance(embedding := values.get("embedding"), dict):
         models.append(("embedding.model", embedding.get("model")))
     for name, backbone in _tables(values, "backbones"):
@@ -289,15 +304,20 @@ def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
     for name, pool in _tables(values, "pools"):
         named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos", "takedown")]
     for name, experiment in _tables(values, "experiments"):
-        named.append((f"experiments.{name}.prompts", experiment.get("prompts")))
+        if (prompts := experiment.get("prompts")) != PROMPTS_OF_BENCHMARK:
+            named.append((f"experiments.{name}.prompts", prompts))
         for _, benchmark in [t for t in _tables(experiment, "evaluation") if t[0] == "benchmark"]:
             where = f"experiments.{name}.evaluation.benchmark"
-            named += [(f"{where}.{key}", benchmark.get(key)) for key in ("path", "videos")]
+            files = {f"{where}.{key}": benchmark.get(key) for key in ("path", "videos")}
+            named += files.items()
+            if remedy := how_to_get(benchmark.get("format")):
+                remedies |= dict.fromkeys(files, f"; {remedy}")
         for _, features in [t for t in _tables(experiment, "evaluation") if t[0] == "features"]:
             networks = [(key, path) for key, path in features.items() if key != "label"]
             models += [(f"experiments.{name}.evaluation.features.{key}", path) for key, path in networks]
     named += [(key, path) for key, path in models if isinstance(path, str) and is_a_place(path)]
-    return [line for key, path in named if isinstance(path, str) and (line := _missing_file(key, path, base))]
+    missing = {key: _missing_file(key, path, base) for key, path in named if isinstance(path, str)}
+    return [line + remedies.get(key, "") for key, line in missing.items() if line]
 
 
 def _missing_file(key: str, path: str, base: Path) -> str:

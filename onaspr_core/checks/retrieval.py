@@ -1,9 +1,8 @@
 """Checks of prompts, the index and neighbours: that all is as in the files, is found, and can be used."""
 
 from onaspr_core.checks.finding import Finding, every, listed, percent
-from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest import pool_pairs
-from onaspr_core.prompts import load_prompts, read_prompt_file
+from onaspr_core.prompts import experiment_prompts, load_prompts
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.neighbours import neighbours_of, noise_neighbours_of
 from onaspr_core.retrieval.recall import index_recall
@@ -13,18 +12,18 @@ from onaspr_core.workspace import Workspace
 
 
 def every_prompt_is_in_the_catalog(workspace: Workspace, e: Experiment) -> Finding:
-    """Compare the prompts of the catalog with the prompt file, up to the limit.
+    """Compare the prompts of the catalog with the prompt file or the benchmark, up to the limit.
 
     Raises:
         UserError: when the file cannot be read or holds no prompt, or the catalog holds none.
     """
-    file = read_prompt_file(resolve(e.prompts, workspace.settings.base))[: e.prompt_limit]
+    file, _ = experiment_prompts(workspace, e)
     wanted = {prompt.id: prompt for prompt in file}
     held = {prompt.id: prompt for prompt in load_prompts(workspace, e)}
     problems = [(id_, "not in the catalog") for id_ in wanted if id_ not in held]
-    problems += [(id_, "not in the prompt file") for id_ in held if id_ not in wanted]
+    problems += [(id_, "not in the prompt file or benchmark") for id_ in held if id_ not in wanted]
     problems += [
-        (id_, "another text or other attributes in the prompt file")
+        (id_, "another text or other attributes in the prompt file or benchmark")
         for id_ in held
         if id_ in wanted and held[id_] != wanted[id_]
     ]

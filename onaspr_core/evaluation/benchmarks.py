@@ -1,4 +1,4 @@
-"""The real side of an evaluation: which videos, and whether they are there; their features are `features`'.
+"""The real side of an evaluation: whether its videos are there; their features are `features`'.
 
 No video is copied: a real video is its path and the SHA-256 of its bytes, in the catalog table
 `benchmark_videos`. What is missing or unreadable is counted and named, never silently left out.
@@ -7,16 +7,20 @@ No video is copied: a real video is its path and the SHA-256 of its bytes, in th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
+from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.benchmark_lists import BenchmarkList, read_benchmark
+from onaspr_core.evaluation.published import PUBLISHED, how_to_get
+from onaspr_core.markdown import cell, table
 from onaspr_core.paths import file_sha256
-from onaspr_core.pool.sources import read_source
+from onaspr_core.pool.sources import SourceRow
 from onaspr_core.settings import BenchmarkSettings, Experiment
 from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
@@ -24,6 +28,8 @@ from onaspr_core.workspace import Workspace
 TABLE = """create table if not exists benchmark_videos (
     experiment text, position integer, id text, caption text, path text, sha256 text, key text,
     primary key (experiment, id))"""
+
+EXAMPLES = 10
 
 NO_BENCHMARK = "none set: FID, CLIP-FID and FVD need evaluation.benchmark, CLIPSIM and IS do not"
 
@@ -60,18 +66,22 @@ class _Row:
 def ingest_benchmark(workspace: Workspace, e: Experiment) -> Outcome:
     """Find the benchmark's videos, hash them, and note them in the catalog.
 
-    The version is the hash of ids and contents, so a moved or touched file changes nothing. A row
-    whose file is missing or unreadable is a Failure. Without a benchmark, nothing, and facts say so.
-    Raises UserError when the list itself cannot be read.
+    The version is the hash of ids and contents, so a moved or touched file changes nothing. A row whose file
+    is missing or unreadable is a Failure, and so is a list with fewer or more rows than were published.
+    Without a benchmark, nothing, and facts say so. Raises UserError when the list itself cannot be read.
     """
-    rows = _rows(e.evaluation.benchmark, workspace.settings.base) if e.evaluation.benchmark else []
-    known = _forget_others(workspace, e, rows)
-    if e.evaluation.benchmark is None:
+    benchmark = e.evaluation.benchmark
+    if benchmark is None:
+        _forget_others(workspace, e, [])
         return Outcome(version_of([]), 0, 0, 0, facts={"benchmark": NO_BENCHMARK})
+    listed = read_benchmark(benchmark, workspace.settings.base)
+    rows = [_row(position, row) for position, row in enumerate(listed.rows)]
+    known = _forget_others(workspace, e, rows)
+    remedy = "" if benchmark.format in PUBLISHED else " or take its row out of the list"
 
     @contextmanager
     def open_maker() -> Iterator[Maker[_Row]]:
-        yield lambda batch: _note(workspace, e, batch, known)
+        yield lambda batch: _note(workspace, e, batch, known, f"put the video there{remedy}")
 
     outcome = run_items(
         "benchmark videos",
@@ -83,11 +93,25 @@ def ingest_benchmark(workspace: Workspace, e: Experiment) -> Outcome:
         batch_size=64,
     )
     videos = real_videos(workspace, e)
-    failed = [f"failed {failure.item}" for failure in outcome.failures]
+    failures = (*_wrong_count(benchmark, listed), *outcome.failures)
+    facts: dict[str, Any] = {
+        "benchmark": benchmark.path,
+        "real_videos": len(videos),
+        "listed": len(rows),
+        "missing": len(outcome.failures),
+    }
+    if listed.expected is not None:
+        facts["expected"] = listed.expected
     return replace(
         outcome,
-        version=version_of([*(f"{video.id} {video.sha256}" for video in videos), *failed]),
-        facts={"benchmark": e.evaluation.benchmark.path, "real_videos": len(videos), "missing": len(failed)},
+        version=version_of(
+            [*(f"{video.id} {video.sha256}" for video in videos), *(f"failed {one.item}" for one in failures)]
+        ),
+        failures=failures,
+        facts=facts,
+        preview=Preview(
+            markdown=_report(benchmark, listed, {video.id for video in videos}, outcome.failures)
+        ),
     )
 
 
@@ -100,17 +124,55 @@ def real_videos(workspace: Workspace, e: Experiment) -> list[RealVideo]:
     return [RealVideo(*row) for row in rows or ()]
 
 
-def _rows(benchmark: BenchmarkSettings, base: Path) -> list[_Row]:
-    """The rows of the benchmark's list, read by the same code as a pool's."""
-    rows = [
-        _Row(i, row.id or f"row {i + 1}", row.caption, Path(row.media.path), row.problem)
-        for i, row in enumerate(read_source(benchmark, base))
-    ]
-    twice = [one for one, count in Counter(row.id for row in rows).items() if count > 1]
-    if not rows or twice:
-        wrong = f"names {twice[0]!r} twice; ids must be unique" if twice else "holds no row"
-        raise UserError(f"benchmark list {benchmark.path} {wrong}")
-    return rows
+def shortage(workspace: Workspace, e: Experiment) -> str:
+    """Say how many of the benchmark's videos are usable; empty where all are, or no benchmark is set.
+
+    Raises:
+        UserError: when the list cannot be read.
+    """
+    if (benchmark := e.evaluation.benchmark) is None:
+        return ""
+    listed = read_benchmark(benchmark, workspace.settings.base)
+    ids = {row.id for row in listed.rows}
+    usable = sum(video.id in ids for video in real_videos(workspace, e))
+    expected = len(ids) if listed.expected is None else listed.expected
+    if usable == expected == len(ids):
+        return ""
+    of = PUBLISHED[benchmark.format].name if benchmark.format in PUBLISHED else benchmark.path
+    return f"{usable:,} of the {expected:,} real videos of {of} are usable, and its list has {len(ids):,}"
+
+
+def _row(position: int, row: SourceRow) -> _Row:
+    return _Row(position, row.id, row.caption, Path(row.media.path), row.problem)
+
+
+def _wrong_count(benchmark: BenchmarkSettings, listed: BenchmarkList) -> Iterator[Failure]:
+    if listed.expected not in (None, len(listed.rows)):
+        one = PUBLISHED[benchmark.format]
+        yield Failure(
+            f"the list {PurePosixPath(benchmark.path).name}",
+            f"{benchmark.path} lists {len(listed.rows):,} {one.what} in place of the {listed.expected:,} of "
+            f"{one.name}; {one.get}",
+        )
+
+
+def _report(
+    benchmark: BenchmarkSettings, listed: BenchmarkList, found: Set[str], missing: Sequence[Failure]
+) -> str:
+    """Counts, per class where there are classes and one lacks videos, the first that are missing, remedy."""
+    expected = "" if listed.expected is None else f"{listed.expected:,}"
+    counts = [expected, f"{len(listed.rows):,}", f"{len(found):,}", f"{len(missing):,}"]
+    parts = [table(("expected", "listed", "found", "missing"), [counts])]
+    of_class = Counter(row.extra["class"] for row in listed.rows if "class" in row.extra)
+    there = Counter(row.extra["class"] for row in listed.rows if row.id in found and "class" in row.extra)
+    fewer = [(name, str(n), str(there[name])) for name, n in sorted(of_class.items()) if there[name] < n]
+    if fewer:
+        parts.append(table(("class", "listed", "found"), fewer))
+    if missing:
+        parts.append(table(("missing, for example", "reason"), [one[:2] for one in missing[:EXAMPLES]]))
+    if (missing or listed.expected not in (None, len(listed.rows))) and (get := how_to_get(benchmark.format)):
+        parts.append(cell(get))
+    return "\n\n".join(parts)
 
 
 def _forget_others(workspace: Workspace, e: Experiment, rows: Sequence[_Row]) -> set[str]:
@@ -132,7 +194,9 @@ def _forget_others(workspace: Workspace, e: Experiment, rows: Sequence[_Row]) ->
     return noted & wanted
 
 
-def _note(workspace: Workspace, e: Experiment, batch: Sequence[_Row], known: set[str]) -> Iterable[Failure]:
+def _note(
+    workspace: Workspace, e: Experiment, batch: Sequence[_Row], known: set[str], remedy: str
+) -> Iterable[Failure]:
     found: list[tuple[_Row, str]] = []
     for row in batch:
         if row.problem:
@@ -141,7 +205,7 @@ def _note(workspace: Workspace, e: Experiment, batch: Sequence[_Row], known: set
         try:
             read_frames(str(row.path), limit=1)
         except UserError as problem:
-            yield Failure(row.id, f"{problem}; put the video there or take its row out of the list")
+            yield Failure(row.id, f"{problem}; {remedy}")
             continue
         found.append((row, file_sha256(row.path)))
     rows = [[e.name, r.position, r.id, r.caption, str(r.path), digest, r.key] for r, digest in found]

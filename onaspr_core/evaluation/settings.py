@@ -7,25 +7,34 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from onaspr_core.evaluation.published import PUBLISHED
 from onaspr_core.setting_types import Count, Section
 
 
 class BenchmarkSettings(Section):
     """The real side of an evaluation: videos or images that scores are measured against.
 
-    `format`, `path` and `videos` are as a pool's. `fvd_stride` is how many real frames pass between two that
-    FVD sees; the paper takes every 5th. Choose it so that real and generated clips move at one pace.
+    `format`, `path` and `videos` are those of `docs/benchmarks.md`. `seed` chooses one of several captions,
+    and of MS-COCO `size` images, 5,000 where it is left out. `fvd_stride` is how many real frames pass
+    between two that FVD sees; the paper takes every 5th. Choose it so that real and generated clips move at
+    one pace.
     """
 
-    format: Literal["webvid", "folder"] = "webvid"
+    format: Literal["webvid", "folder", "msr-vtt", "ucf101", "coco", "flickr30k"] = "webvid"
     path: str
     videos: str | None = None
+    seed: int = 0
+    size: Count | None = None
     fvd_stride: Count = 5
 
     @model_validator(mode="after")
-    def _videos_lie_in_a_folder(self) -> "BenchmarkSettings":
-        if self.format == "webvid" and self.videos is None:
-            raise ValueError("format webvid needs `videos`, the folder of its files")
+    def _of_its_form(self) -> "BenchmarkSettings":
+        if self.videos is None and self.format in ("webvid", *PUBLISHED):
+            raise ValueError(f"format {self.format} needs `videos`, the folder of its files")
+        if self.size is not None and self.format != "coco":
+            raise ValueError(f"format {self.format} is measured whole; remove `size`, which is coco's")
+        if self.seed and self.format in ("webvid", "folder", "ucf101"):
+            raise ValueError(f"format {self.format} leaves no caption to choose; remove `seed`")
         return self
 
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.benchmark_lists import read_benchmark
 from onaspr_core.markdown import table
 from onaspr_core.pool.manifest_table import NEAR_CAPTIONS
 from onaspr_core.pool.source_files import hash_media
-from onaspr_core.pool.sources import read_source
 from onaspr_core.progress import logger
 from onaspr_core.settings import BenchmarkSettings
 from onaspr_core.workspace import Workspace
@@ -60,22 +60,24 @@ def benchmark_items(workspace: Workspace, pool: str) -> list[BenchmarkItem]:
         UserError: when a list cannot be read and the pool refuses what stands in it.
     """
     settings = workspace.settings
-    benchmarks: dict[tuple[str, str | None], BenchmarkSettings] = {}
+    benchmarks: list[BenchmarkSettings] = []
     for experiment in settings.experiments.values():
         benchmark = experiment.evaluation.benchmark
         if experiment.pool == pool and benchmark is not None:
-            benchmarks.setdefault((benchmark.path, benchmark.videos), benchmark)
+            at_one_pace = benchmark.model_copy(update={"fvd_stride": 1})
+            if at_one_pace not in benchmarks:
+                benchmarks.append(at_one_pace)
     items: list[BenchmarkItem] = []
-    for (path, _), benchmark in benchmarks.items():
+    for benchmark in benchmarks:
         try:
-            rows = [row for row in read_source(benchmark, settings.base) if not row.problem]
+            rows = read_benchmark(benchmark, settings.base).usable
         except UserError as problem:
             if settings.pools[pool].benchmark_items == "refuse":
                 raise
             logger.warning("the pool %s is not compared with a benchmark: %s", pool, problem)
             continue
         hashes = hash_media(workspace, [row.media for row in rows])
-        items += [BenchmarkItem(path, row.id, row.caption, hashes.get(row.media)) for row in rows]
+        items += [BenchmarkItem(benchmark.path, row.id, row.caption, hashes.get(row.media)) for row in rows]
     return items
 
 

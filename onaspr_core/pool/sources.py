@@ -9,14 +9,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from onaspr_core.paths import resolve
 from onaspr_core.pool.choice import every_row
 from onaspr_core.pool.listings import Source
 from onaspr_core.pool.media import Media
 from onaspr_core.pool.scan import open_scan
-from onaspr_core.pool.settings import ColumnSettings, Form, PoolSettings
+from onaspr_core.pool.settings import PoolSettings
 from onaspr_core.pool.source_forms import open_listing
 
 
@@ -36,32 +36,11 @@ class SourceRow:
     problem: str | None = None
 
 
-class CaptionedVideos(Protocol):
-    """What a source is read by: a form, a table and a folder. Pools and benchmarks have all three."""
-
-    @property
-    def format(self) -> Form:
-        """A form that `open_listing` knows."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """Where the table of captions lies."""
-        ...
-
-    @property
-    def videos(self) -> str | None:
-        """Where the videos lie, where the source does not say so itself."""
-        ...
-
-
-def source_of(settings: CaptionedVideos, base: Path) -> Source:
+def source_of(settings: PoolSettings, base: Path) -> Source:
     """Return the source that settings name; relative paths start from `base`, and none holds `..`."""
     videos = None if settings.videos is None else _plain(resolve(settings.videos, base))
-    columns, licence = ColumnSettings(), ""
-    if isinstance(settings, PoolSettings):
-        columns, licence = settings.columns, settings.licence
-    return Source(settings.format, _plain(resolve(settings.path, base)), videos, columns, licence)
+    path = _plain(resolve(settings.path, base))
+    return Source(settings.format, path, videos, settings.columns, settings.licence)
 
 
 def _plain(path: str) -> str:
@@ -69,7 +48,7 @@ def _plain(path: str) -> str:
     return path if "://" in path else os.path.normpath(path)
 
 
-def read_source(settings: CaptionedVideos, base: Path) -> Iterator[SourceRow]:
+def read_source(settings: PoolSettings, base: Path) -> Iterator[SourceRow]:
     """Yield the rows of a source in the order of its files; lines that cannot be read come last.
 
     Raises:

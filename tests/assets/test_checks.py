@@ -21,6 +21,7 @@ WARNINGS = {
     ("caption_embeddings", "no_benchmark_is_borrowed_from"),
     ("inverted_latents", "noise_is_nearly_gaussian"),
     ("rewritten_prompts", "few_originals_were_kept"),
+    ("benchmark_videos", "the_real_side_is_complete"),
     ("scores", "no_score_moved_far"),
 }
 
@@ -111,10 +112,10 @@ def test_in_one_run_nothing_downstream_of_a_failed_check_is_made(
 def test_what_a_person_can_mend_is_a_failed_check_and_no_crash(
     settings_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str) -> None:
-        raise UserError(f"prompt file {path} cannot be read; put it there")
+    def refuse(workspace: Workspace, e: Experiment) -> None:
+        raise UserError(f"prompt file {e.prompts} cannot be read; put it there")
 
-    monkeypatch.setattr("onaspr_core.checks.retrieval.read_prompt_file", refuse)
+    monkeypatch.setattr("onaspr_core.checks.retrieval.experiment_prompts", refuse)
     result = run(settings_file, "prompts")
     (found,) = result.get_asset_check_evaluations()
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)

@@ -15,7 +15,7 @@ from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import clip_items, invert_clips
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest, pool_pairs
-from onaspr_core.prompts import ingest_prompts
+from onaspr_core.prompts import experiment_prompts, ingest_prompts
 from onaspr_core.reports.gallery import write_gallery
 from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of
@@ -24,6 +24,7 @@ from onaspr_core.settings import load_settings
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
+from tests.published import write_json
 from tests.tiny_models import save_tiny_judges
 from tests.tiny_unets import save_tiny_sdxl, save_tiny_stable_diffusion
 
@@ -56,12 +57,13 @@ def write_files(root: Path) -> Path:
             told = [{"raw": sentence}, {"raw": f"{sentence[:-1]} on a summer day."}]
             images.append({"filename": name, "split": split, "sentences": told})
     (root / "data/flickr30k/dataset_flickr30k.json").write_text(json.dumps({"images": images}))
-    for number in range(len(PROMPTS)):
-        picture(root / f"data/coco/val2014/{number}.jpg")
-    rows = [f"{number}.jpg,{prompt}" for number, prompt in enumerate(PROMPTS)]
-    (root / "data/coco/captions.csv").write_text("\n".join(["file,caption", *rows]))
-    rows = [f"{number},{prompt}" for number, prompt in enumerate(PROMPTS)]
-    (root / "data/coco/prompts.csv").write_text("\n".join(["id,prompt", *rows]))
+    listed = {
+        "images": [{"id": i, "file_name": f"COCO_val2014_{i:012d}.jpg"} for i in range(len(PROMPTS))],
+        "annotations": [{"image_id": i, "caption": prompt} for i, prompt in enumerate(PROMPTS)],
+    }
+    for image in listed["images"]:
+        picture(root / f"data/coco/val2014/{image['file_name']}")
+    write_json(root / "data/coco/annotations/captions_val2014.json", listed)
     judges = save_tiny_judges(root / "judges")
     networks = root / "data/networks"
     networks.mkdir()
@@ -86,7 +88,7 @@ def cut_to_size(text: str, root: Path) -> str:
         (r"resolution = 512", "resolution = 16"),
         (r"steps = 50", "steps = 4"),
         (r'^dtype = "float16"', 'device = "cpu"'),
-        (r"^benchmark = ", "inception_splits = 1\nbootstrap_samples = 20\nbenchmark = "),
+        (r"^benchmark = {", "inception_splits = 1\nbootstrap_samples = 20\nbenchmark = { size = 3,"),
         (r"^eta = 0.05", 'eta = 0.05\nrewriter = { model = "some-model" }'),
     ):
         text, count = re.subn(pattern, value, text, flags=re.MULTILINE)
@@ -108,10 +110,11 @@ def test_every_variant_becomes_images_with_the_scores_of_table_3(
     workspace: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = FakeEndpoint()
-    endpoint.replies = [Reply(text) for text in REWRITTEN.values()]
+    e = workspace.settings.experiment(name)
+    prompts, _ = experiment_prompts(workspace, e)
+    endpoint.replies = [Reply(REWRITTEN[prompt.text]) for prompt in prompts]
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    e = workspace.settings.experiment(name)
     assert (e.eta, e.gamma) == (0.05, 0.4)
     for stage in (ingest_prompts, find_neighbours, invert_clips, rewrite_prompts, ingest_benchmark):
         assert not stage(workspace, e).failures, stage

@@ -25,7 +25,7 @@ def test_prompts_are_those_of_the_file_up_to_the_limit(project: Project) -> None
     limited = project.e.model_copy(update={"prompt_limit": 2})
     found = every_prompt_is_in_the_catalog(project.open(), limited)
     assert not found.passed
-    assert found.rows == (("00003", "not in the prompt file"),)
+    assert found.rows == (("00003", "not in the prompt file or benchmark"),)
 
 
 def test_a_prompt_that_was_dropped_or_reworded_is_named(project: Project) -> None:

@@ -29,6 +29,7 @@ from onaspr_core.settings import (
     FeatureSettings,
 )
 from onaspr_core.workspace import Workspace
+from tests.published import msr_vtt, write_json
 
 Write = Callable[..., Path]
 Open = Callable[..., Workspace]
@@ -138,6 +139,30 @@ def test_benchmarks_of_one_list_with_other_videos_are_two(open_world: Open, tmp_
     two = one.model_copy(update={"name": "f", "evaluation": evaluation})
     workspace = Workspace(settings.model_copy(update={"experiments": {"e": one, "f": two}}))
     assert build_manifest(workspace).facts["benchmark_videos"] == 2
+
+
+def test_a_published_benchmark_is_compared_with_by_the_caption_that_it_was_given(
+    open_world: Open, tmp_path: Path
+) -> None:
+    settings = open_world().settings
+    listed = msr_vtt(7010, 2, captions=1)
+    listed["sentences"] = [
+        {"caption": "A cat  sits", "video_id": "video7010", "sen_id": 0},
+        {"caption": "nothing like it", "video_id": "video7011", "sen_id": 1},
+    ]
+    write_json(tmp_path / "test_videodatainfo.json", listed)
+    (tmp_path / "TestVideo").mkdir()
+    (tmp_path / "TestVideo/video7011.mp4").write_bytes((tmp_path / "videos/c.mp4").read_bytes())
+    benchmark = BenchmarkSettings(format="msr-vtt", path="test_videodatainfo.json", videos="TestVideo")
+    e = settings.experiments["e"]
+    evaluation = e.evaluation.model_copy(update={"benchmark": benchmark})
+    e = e.model_copy(update={"evaluation": evaluation})
+    workspace = Workspace(settings.model_copy(update={"experiments": {"e": e}}))
+    build_manifest(workspace)
+    assert {(leak.pair_id, leak.kind, leak.item) for leak in noted_leaks(workspace)} == {
+        ("b.mp4", "caption", "video7010"),
+        ("c.mp4", "video", "video7011"),
+    }
 
 
 def test_a_benchmark_that_cannot_be_read_is_told_and_stops_only_a_pool_that_refuses_its_items(
