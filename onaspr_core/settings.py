@@ -14,9 +14,11 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from onaspr_core.backbones.settings import BackboneSettings as BackboneSettings
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.settings import OF_VIDEOS
 from onaspr_core.evaluation.settings import BenchmarkSettings as BenchmarkSettings
 from onaspr_core.evaluation.settings import EvaluationSettings as EvaluationSettings
 from onaspr_core.evaluation.settings import FeatureSettings as FeatureSettings
+from onaspr_core.evaluation.settings import NetworkSettings as NetworkSettings
 from onaspr_core.paths import is_a_place, resolve
 from onaspr_core.pool.settings import ClipSettings as ClipSettings
 from onaspr_core.pool.settings import PoolSettings as PoolSettings
@@ -184,12 +186,15 @@ class Settings(Section):
         for e in self.experiments.values():
             if (backbone := self.backbones.get(e.backbone)) is None:
                 continue
-            key = f"experiments.{e.name}.evaluation.features.video_classifier"
-            named = e.evaluation.features.video_classifier is not None
-            if backbone.makes_images and named:
-                mistakes.append(f"{key}: backbone {e.backbone} makes images, of one frame; remove it")
-            if not backbone.makes_images and not named:
-                mistakes.append(f"{key}: missing; backbone {e.backbone} makes videos")
+            where, features = f"experiments.{e.name}.evaluation.features", e.evaluation.features
+            of_videos = {name: getattr(features, name) for name in OF_VIDEOS}
+            mistakes += [
+                f"{where}.{name}: backbone {e.backbone} makes images, of one frame; remove it"
+                for name, network in of_videos.items()
+                if backbone.makes_images and network is not None
+            ]
+            if not backbone.makes_images and features.video_classifier is None:
+                mistakes.append(f"{where}.video_classifier: missing; backbone {e.backbone} makes videos")
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return self
@@ -250,7 +255,7 @@ def _allowed(names: Iterable[str]) -> str:
 def _field_mistakes(problem: ValidationError) -> list[str]:
     lines = []
     for error in problem.errors():
-        key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
         if error["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown key; remove it or correct its spelling")
         elif error["type"] == "string_pattern_mismatch":
@@ -293,10 +298,15 @@ def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
             where = f"experiments.{name}.evaluation.benchmark"
             named += [(f"{where}.{key}", benchmark.get(key)) for key in ("path", "videos")]
         for _, features in [t for t in _tables(experiment, "evaluation") if t[0] == "features"]:
-            networks = [(key, path) for key, path in features.items() if key != "label"]
+            networks = [(key, _path_of(network)) for key, network in features.items() if key != "label"]
             models += [(f"experiments.{name}.evaluation.features.{key}", path) for key, path in networks]
     named += [(key, path) for key, path in models if isinstance(path, str) and is_a_place(path)]
     return [line for key, path in named if isinstance(path, str) and (line := _missing_file(key, path, base))]
+
+
+def _path_of(network: Any) -> Any:
+    """The path of a network, whether it stands alone or in a table."""
+    return network.get("path") if isinstance(network, dict) else network
 
 
 def _missing_file(key: str, path: str, base: Path) -> str:
