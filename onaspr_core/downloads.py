@@ -5,6 +5,7 @@ Models of a hub are the concern of `backbones.hub`. Imports no torch.
 
 import hashlib
 import uuid
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -52,7 +53,8 @@ def downloaded(url: str, sha256: str) -> Path:
     except OSError as problem:
         raise UserError(f"{url}: {file} cannot be written: {problem.strerror or problem}") from problem
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     return file
 
 

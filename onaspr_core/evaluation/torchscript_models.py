@@ -71,7 +71,7 @@ class _Scripted:
         ]
         if lacking:
             raise UserError(
-                f"{self.feature_set.place} is no {self.feature_set.architecture} as it is published: it lacks "
+                f"{self.feature_set.place} is no {self.feature_set.architecture} as published: it lacks "
                 f"{', '.join(lacking)}; it cannot serve as {self.feature_set.role} (docs/metrics.md)."
             )
 
@@ -86,7 +86,7 @@ class _Scripted:
             raise UserError(f"{name} cannot read what it was shown: {_last_line(problem)}") from problem
         if tuple(found.shape) != shape:
             raise UserError(
-                f"{name} gave values of shape {tuple(found.shape)}, not {shape}: it is not the published file."
+                f"{name} gave values of shape {tuple(found.shape)}, not {shape}: it is no published file."
             )
         return cast("npt.NDArray[np.float32]", found.float().cpu().numpy())
 
