@@ -20,7 +20,8 @@ class _Layers(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = torch.relu(self.convolution(x)).mean((2, 3))
-        return self.linear(hidden)[:, :, None, None]
+        features: torch.Tensor = self.linear(hidden)
+        return features[:, :, None, None]
 
 
 class TinyInception(torch.nn.Module):
@@ -39,7 +40,7 @@ class TinyInception(torch.nn.Module):
         no_output_bias: bool = False,
     ) -> torch.Tensor:
         x = torch.nn.functional.interpolate(img.float(), (299, 299), mode="bilinear", align_corners=False)
-        features = self.layers((x - 128) / 128).reshape(-1, 2048)
+        features: torch.Tensor = self.layers((x - 128) / 128).reshape(-1, 2048)
         if return_features:
             return features
         logits = self.output(features)

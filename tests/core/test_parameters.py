@@ -230,7 +230,7 @@ def test_a_networks_content_and_what_pins_it_move_the_evaluation_alone(settings_
     networks = contents(load_settings(settings_file))["evaluation|one"]["networks"]
     sha256 = hashlib.sha256(b"weights").hexdigest()
     assert networks == {**plain, "inception_score_network": sha256}
-    assert put('"b"', '{ path = "a/b", revision = "v2" }') == {"evaluation|one"}
+    assert put('image_text = "b"', 'image_text = { path = "a/b", revision = "v2" }') == {"evaluation|one"}
     assert put('"v2"', '"v3"') == {"evaluation|one"}
     pinned = f'{{ path = "c3d.safetensors", sha256 = "{sha256}" }}'
     assert put('"c3d.safetensors"', pinned) == {"evaluation|one"}

@@ -131,7 +131,8 @@ def c3d_by_hand(video: Frames, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray
     def between(pixels: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
         low = np.minimum(np.floor(places).astype(int), pixels.shape[axis] - 2)
         weight = (places - low).reshape([-1 if i == axis else 1 for i in range(pixels.ndim)])
-        return pixels.take(low, axis) * (1 - weight) + pixels.take(low + 1, axis) * weight
+        mixed: np.ndarray = pixels.take(low, axis) * (1 - weight) + pixels.take(low + 1, axis) * weight
+        return mixed
 
     resized = between(between(bgr, rows, 1), columns, 2)
     hidden = resized.transpose(3, 0, 1, 2) - mean
