@@ -39,7 +39,9 @@ class TinyInception(torch.nn.Module):
         use_fp16: bool = False,
         no_output_bias: bool = False,
     ) -> torch.Tensor:
-        x = torch.nn.functional.interpolate(img.float(), (299, 299), mode="bilinear", align_corners=False)
+        # A resizing that shows, even where there is nothing to resize.
+        x = torch.nn.functional.interpolate(img.float(), [150, 150], mode="bilinear", align_corners=False)
+        x = torch.nn.functional.interpolate(x, [299, 299], mode="bilinear", align_corners=False)
         features: torch.Tensor = self.layers((x - 128) / 128).reshape(-1, 2048)
         if return_features:
             return features
