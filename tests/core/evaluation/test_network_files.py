@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 from huggingface_hub import constants
 
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.extractors import describe
-from onaspr_core.evaluation.settings import NetworkSettings
+from onaspr_core.evaluation.extractors import I3D, INCEPTION, PUBLISHED, describe
+from onaspr_core.evaluation.settings import FeatureSettings, NetworkSettings
 from onaspr_core.paths import file_sha256
 from tests.loopback import COMMIT, Answer, Hub, serving
 from tests.tiny_networks import TinyI3D, save_script
@@ -22,7 +23,7 @@ import json, sys
 from pathlib import Path
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import describe, load
-from onaspr_core.evaluation.settings import NetworkSettings
+from onaspr_core.evaluation.settings import FeatureSettings, NetworkSettings
 for line in sys.stdin:
     role, network = json.loads(line)
     try:
@@ -110,3 +111,12 @@ def test_a_file_behind_a_url_is_the_one_on_disk(tmp_path: Path, monkeypatch: pyt
     local = describe("video classifier", NetworkSettings(path=str(file), sha256=pin), "tiny", Path("/"))
     assert [one.fingerprint for one in found] == [local.fingerprint] * 2
     assert asked == ["/i3d_torchscript.pt?dl=1"]
+
+
+def test_the_networks_that_the_docs_name_are_settings_and_pin_the_published_files() -> None:
+    text = (Path(__file__).parents[3] / "docs/metrics.md").read_text()
+    block = text.partition("```toml\n")[2].partition("```")[0]
+    named = tomllib.loads(block)["experiments"]["mine"]["evaluation"]["features"]
+    features = FeatureSettings.model_validate(named).model_dump()
+    pins = [features[key]["sha256"] for key in ("image_classifier", "video_classifier")]
+    assert [PUBLISHED[one] for one in pins] == [INCEPTION, I3D]
