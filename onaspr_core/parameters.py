@@ -15,7 +15,14 @@ from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
-from onaspr_core.settings import PROMPTS_OF_BENCHMARK, BenchmarkSettings, Experiment, PoolSettings, Settings
+from onaspr_core.settings import (
+    PROMPTS_OF_BENCHMARK,
+    BenchmarkSettings,
+    Experiment,
+    NetworkSettings,
+    PoolSettings,
+    Settings,
+)
 
 Content = dict[str, Any]
 """What a setting is made of, as JSON values."""
@@ -182,12 +189,22 @@ def _backbone(s: Settings, e: Experiment) -> Content:
 
 
 def _evaluation(s: Settings, e: Experiment) -> Content:
-    networks = e.evaluation.features.model_dump(exclude={"label"}, exclude_none=True)
+    named = [one for one in e.evaluation.features if one[0] != "label" and one[1] is not None]
     return {
         "label": e.evaluation.features.label,
-        "networks": {role: _content(s, path) for role, path in networks.items()},
+        "networks": {role: _network(s, network) for role, network in named},
         "benchmark": _benchmark(s, e.evaluation.benchmark),
         **e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark"}),
+    }
+
+
+def _network(s: Settings, network: str | NetworkSettings) -> str | Content:
+    """The content of a network's files, with what pins it where it is pinned."""
+    if isinstance(network, str):
+        return _content(s, network)
+    return {
+        "content": _content(s, network.path),
+        **network.model_dump(exclude={"path"}, exclude_defaults=True),
     }
 
 

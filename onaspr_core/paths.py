@@ -40,6 +40,17 @@ def is_a_place(path: str) -> bool:
     return path.startswith((PACKAGE_PREFIX, "/", ".", "~"))
 
 
+def may_be_hub_id(path: str) -> bool:
+    """Say whether a path as written in settings has the form of a hub id, OWNER/NAME."""
+    owner, slash, name = path.partition("/")
+    return (
+        bool(owner and slash and name)
+        and "/" not in name
+        and ":" not in path
+        and not owner.startswith((".", "~"))
+    )
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, read once per process while size and mtime stay."""
     stat = path.stat()

@@ -6,20 +6,18 @@ the method is said in the modules that use them; nothing is computed here.
 
 import os
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from onaspr_core.backbones.settings import OF_IMAGES
 from onaspr_core.backbones.settings import BackboneSettings as BackboneSettings
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.published import how_to_get
+from onaspr_core.evaluation.settings import PROMPTS_OF_BENCHMARK as PROMPTS_OF_BENCHMARK
 from onaspr_core.evaluation.settings import BenchmarkSettings as BenchmarkSettings
 from onaspr_core.evaluation.settings import EvaluationSettings as EvaluationSettings
 from onaspr_core.evaluation.settings import FeatureSettings as FeatureSettings
-from onaspr_core.paths import is_a_place, resolve
+from onaspr_core.evaluation.settings import NetworkSettings as NetworkSettings
 from onaspr_core.pool.settings import ClipSettings as ClipSettings
 from onaspr_core.pool.settings import PoolSettings as PoolSettings
 from onaspr_core.setting_types import (
@@ -34,9 +32,7 @@ from onaspr_core.setting_types import (
     finite,
     not_nan,
 )
-
-PROMPTS_OF_BENCHMARK = "benchmark"
-"""In the place of a prompt file: the prompts are the captions of the experiment's benchmark."""
+from onaspr_core.settings_mistakes import allowed, mistakes_in, tables
 
 
 class StoreSettings(Section):
@@ -200,7 +196,7 @@ class Settings(Section):
             UserError: when the file has none of that name.
         """
         if name not in self.experiments:
-            raise UserError(f"there is no experiment {name!r} in the settings; {_allowed(self.experiments)}")
+            raise UserError(f"there is no experiment {name!r} in the settings; {allowed(self.experiments)}")
         return self.experiments[name]
 
 
@@ -223,9 +219,9 @@ def load_settings(path: str | Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UserError(f"settings file {file} is not valid TOML: {problem}") from problem
     base = file.resolve().parent
-    for name, experiment in _tables(values, "experiments"):
+    for name, experiment in tables(values, "experiments"):
         experiment["name"] = name
-    mistakes = _unknown_names(values) + _unfit_features(values) + _missing_files(values, base)
+    mistakes = mistakes_in(values, base)
     try:
         settings = Settings.model_validate({**values, "base": base})
     except ValidationError as problem:
@@ -236,20 +232,10 @@ def load_settings(path: str | Path) -> Settings:
     return settings
 
 
-def _tables(values: dict[str, Any], section: str) -> list[tuple[str, dict[str, Any]]]:
-    """The named tables of a section as they stand in the file, whatever else is wrong with it."""
-    tables = values.get(section)
-    return [(n, t) for n, t in tables.items() if isinstance(t, dict)] if isinstance(tables, dict) else []
-
-
-def _allowed(names: Iterable[str]) -> str:
-    return f"allowed: {', '.join(sorted(names)) or 'none is defined'}"
-
-
 def _field_mistakes(problem: ValidationError) -> list[str]:
     lines = []
     for error in problem.errors():
-        key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
         if error["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown key; remove it or correct its spelling")
         elif error["type"] == "string_pattern_mismatch":
@@ -261,70 +247,3 @@ def _field_mistakes(problem: ValidationError) -> list[str]:
             got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
             lines.append(f"{key}: {told[0].lower()}{told[1:]}{got}")
     return list(dict.fromkeys(lines))
-
-
-def _unknown_names(values: dict[str, Any]) -> list[str]:
-    mistakes = []
-    for name, experiment in _tables(values, "experiments"):
-        for key, section in (("pool", "pools"), ("backbone", "backbones")):
-            known = [known for known, _ in _tables(values, section)]
-            chosen = experiment.get(key)
-            if isinstance(chosen, str) and chosen not in known:
-                mistakes.append(f"experiments.{name}.{key}: unknown {key} {chosen!r}; {_allowed(known)}")
-    return mistakes
-
-
-def _unfit_features(values: dict[str, Any]) -> list[str]:
-    """Videos are seen by a video classifier, and images by none."""
-    mistakes = []
-    backbones = dict(_tables(values, "backbones"))
-    for name, experiment in _tables(values, "experiments"):
-        features = dict(_tables(experiment, "evaluation")).get("features")
-        chosen = experiment.get("backbone")
-        if features is None or not isinstance(chosen, str) or chosen not in backbones:
-            continue
-        key = f"experiments.{name}.evaluation.features.video_classifier"
-        told = backbones[chosen]
-        images = told.get("frames") == 1 or told.get("family") in OF_IMAGES
-        if images and "video_classifier" in features:
-            mistakes.append(f"{key}: backbone {chosen} makes images, of one frame; remove it")
-        if not images and "video_classifier" not in features:
-            mistakes.append(f"{key}: missing; backbone {chosen} makes videos")
-    return mistakes
-
-
-def _missing_files(values: dict[str, Any], base: Path) -> list[str]:
-    models: list[tuple[str, Any]] = []
-    named: list[tuple[str, Any]] = []
-    remedies: dict[str, str] = {}
-    if isinstance(embedding := values.get("embedding"), dict):
-        models.append(("embedding.model", embedding.get("model")))
-    for name, backbone in _tables(values, "backbones"):
-        models += [(f"backbones.{name}.{key}", backbone.get(key)) for key in ("path", "motion_adapter")]
-    for name, pool in _tables(values, "pools"):
-        named += [(f"pools.{name}.{key}", pool.get(key)) for key in ("path", "videos", "takedown")]
-    for name, experiment in _tables(values, "experiments"):
-        if (prompts := experiment.get("prompts")) != PROMPTS_OF_BENCHMARK:
-            named.append((f"experiments.{name}.prompts", prompts))
-        for _, benchmark in [t for t in _tables(experiment, "evaluation") if t[0] == "benchmark"]:
-            where = f"experiments.{name}.evaluation.benchmark"
-            files = {f"{where}.{key}": benchmark.get(key) for key in ("path", "videos")}
-            named += files.items()
-            if remedy := how_to_get(benchmark.get("format")):
-                remedies |= dict.fromkeys(files, f"; {remedy}")
-        for _, features in [t for t in _tables(experiment, "evaluation") if t[0] == "features"]:
-            networks = [(key, path) for key, path in features.items() if key != "label"]
-            models += [(f"experiments.{name}.evaluation.features.{key}", path) for key, path in networks]
-    named += [(key, path) for key, path in models if isinstance(path, str) and is_a_place(path)]
-    missing = {key: _missing_file(key, path, base) for key, path in named if isinstance(path, str)}
-    return [line + remedies.get(key, "") for key, line in missing.items() if line]
-
-
-def _missing_file(key: str, path: str, base: Path) -> str:
-    try:
-        found = resolve(path, base)
-    except UserError as problem:
-        return f"{key}: {problem}"
-    if "://" in found or Path(found).exists() or any(Path("/").glob(found.lstrip("/"))):
-        return ""
-    return f"{key}: {path!r} does not exist (looked for {found})"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from onaspr_core.backbones.families import FAMILIES, Classes
 from onaspr_core.errors import UserError
-from onaspr_core.paths import folder_fingerprint, resolve
+from onaspr_core.paths import folder_fingerprint, may_be_hub_id, resolve
 from onaspr_core.settings import BackboneSettings
 
 WHOLE = "."
@@ -81,7 +81,7 @@ def _found(named: _Named, base: Path) -> Path:
     """Return the folder, whole and of its family."""
     folder = Path(resolve(named.path, base))
     if not folder.is_dir():
-        if not _may_be_hub_id(named.path):
+        if not may_be_hub_id(named.path):
             raise UserError(f"{named.told}: there is no folder {folder}; put the model's files there")
         folder = _of_hub(named)
     _check_configurations(folder, named)
@@ -146,13 +146,3 @@ def _class_of(config: Path) -> str | None:
     architectures = told.get("architectures") or [None]
     found = told.get("_class_name") or architectures[0]
     return None if found is None else str(found)
-
-
-def _may_be_hub_id(path: str) -> bool:
-    owner, slash, name = path.partition("/")
-    return (
-        bool(owner and slash and name)
-        and "/" not in name
-        and ":" not in path
-        and not owner.startswith((".", "~"))
-    )

@@ -30,27 +30,33 @@ from onaspr_core.evaluation.frame_sampling import (
 )
 from onaspr_core.evaluation.metrics import Network
 from onaspr_core.paths import file_sha256
-from onaspr_core.settings import Experiment
+from onaspr_core.settings import Experiment, NetworkSettings
 from onaspr_core.video import Frames, read_frames
 from onaspr_core.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class FeatureSets:
-    """The networks of an experiment, described and not loaded; `video` is None where it makes images."""
+    """The networks of an experiment, described and not loaded.
+
+    `video` is None where it makes images. `classes` is what class probabilities of videos are read from, None
+    where that is `video`; no real video is shown to it.
+    """
 
     image: FeatureSet
     image_text: FeatureSet
     video: FeatureSet | None
+    classes: FeatureSet | None = None
 
     def __iter__(self) -> Iterator[FeatureSet]:
-        """Image classifier, image-text model, and the video classifier where there is one."""
-        return (one for one in (self.image, self.image_text, self.video) if one is not None)
+        """Image classifier, image-text model, and the video classifiers that there are."""
+        found = (self.image, self.image_text, self.video, self.classes)
+        return (one for one in found if one is not None)
 
     @property
     def classifier(self) -> FeatureSet:
         """The network that the inception score and accuracies are read from."""
-        return self.video or self.image
+        return self.classes or self.video or self.image
 
 
 Items = dict[Network, FeatureItem]
@@ -89,16 +95,21 @@ class RealShape:
 def feature_sets(workspace: Workspace, e: Experiment) -> FeatureSets:
     """The networks that the experiment's settings name. Raises UserError when one is not there."""
     chosen, base = e.evaluation.features, workspace.settings.base
-    video = chosen.video_classifier
+
+    def of_videos(network: str | NetworkSettings | None) -> FeatureSet | None:
+        return None if network is None else describe("video classifier", network, chosen.label, base)
+
+    video, classes = of_videos(chosen.video_classifier), of_videos(chosen.inception_score_network)
     return FeatureSets(
         describe("image classifier", chosen.image_classifier, chosen.label, base),
         describe("image-text model", chosen.image_text, chosen.label, base),
-        describe("video classifier", video, chosen.label, base) if video is not None else None,
+        video,
+        None if video and classes and classes.fingerprint == video.fingerprint else classes,
     )
 
 
 def generated_items(sets: FeatureSets, name: str, video_key: str, read: Callable[[], Frames]) -> Items:
-    """The features of one generated video: FID's five frames, all frames for CLIP, the whole video."""
+    """The features of one generated video: FID's five frames, all frames for CLIP, the whole video else."""
     fid = FID_GENERATED if sets.video else ALL_FRAMES
     items: Items = {
         "image": video_item(name, video_key, sets.image, fid, read),
@@ -106,6 +117,8 @@ def generated_items(sets: FeatureSets, name: str, video_key: str, read: Callable
     }
     if sets.video:
         items["video"] = video_item(name, video_key, sets.video, ALL_FRAMES, read)
+    if sets.classes:
+        items["classes"] = video_item(name, video_key, sets.classes, ALL_FRAMES, read)
     return items
 
 
@@ -143,7 +156,8 @@ def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
         )
     items = [item for video in videos for item in video.values()]
     outcome = make_features(workspace, items, e.evaluation.batch_size)
-    facts = {"real_videos": len(videos), "feature_sets": ", ".join(one.name for one in sets)}
+    shown = ", ".join(one.name for one in sets if one is not sets.classes)
+    facts = {"real_videos": len(videos), "feature_sets": shown}
     if sets.video:
         facts["fvd_frames"] = real_shape(workspace, e).fvd_rule.name
     return replace(outcome, facts=facts)

@@ -20,7 +20,7 @@ from onaspr_core.evaluation.inception_score import inception_score, joint_probab
 
 Array = npt.NDArray[np.float64]
 Tensors = Mapping[str, npt.NDArray[np.float32]]
-Network = Literal["image", "image_text", "video"]
+Network = Literal["image", "image_text", "video", "classes"]
 
 RIGHT = "right:"
 ALL_RIGHT = "right:all"
@@ -46,6 +46,11 @@ class Metric:
     def is_accuracy(self) -> bool:
         """Whether it is one of the classifier's attribute accuracies, shown in percent."""
         return self.key.startswith(RIGHT)
+
+    @property
+    def reads_classes(self) -> bool:
+        """Whether it is computed from class probabilities, not from features."""
+        return self.key == "is" or self.is_accuracy
 
 
 METRICS = (

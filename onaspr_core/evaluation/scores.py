@@ -135,6 +135,8 @@ def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
     attributes = {prompt.id: dict(prompt.attributes) for prompt in material.prompts}
     metrics = [metric for metric in metrics_of(images) if material.real or not metric.needs_real]
     metrics += attribute_metrics(groups, list(attributes.values()), images)
+    if material.sets.classes:
+        metrics = [replace(one, network="classes") if one.reads_classes else one for one in metrics]
     items = []
     for metric in metrics:
         real = tuple(one[metric.network].key for one in material.real) if metric.needs_real else ()
@@ -260,7 +262,7 @@ def _notes(
 
 def _shipped_note(sets: FeatureSets) -> Iterator[str]:
     """That scores on the miniature's networks stand alone, whatever the user calls these networks."""
-    shipped = [one.role for one in sets if is_shipped(one)]
+    shipped = list(dict.fromkeys(one.role for one in sets if is_shipped(one)))
     if shipped:
         yield (
             f"The miniature's own small networks serve as {', '.join(shipped)}: scores on them compare "

@@ -3,12 +3,58 @@
 What does not belong here: reading the settings file (`onaspr_core.settings`).
 """
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
 from onaspr_core.evaluation.published import PUBLISHED
 from onaspr_core.setting_types import Count, Section
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError("must be 64 hexadecimal digits in lower case")
+    return value
+
+
+PROMPTS_OF_BENCHMARK = "benchmark"
+"""In the place of a prompt file: the prompts are the captions of the experiment's benchmark."""
+
+
+class NetworkSettings(Section):
+    """Where a network's files are, and which state of them.
+
+    `path` is a folder or file, a URL (which needs `sha256`), or a hub id at `revision`, as a backbone's.
+    `sha256` pins a file: another content is refused.
+    """
+
+    path: str
+    revision: str = "main"
+    sha256: Annotated[str, AfterValidator(_sha256)] | None = None
+
+
+def _form(value: Any) -> str | None:
+    return "[path]" if isinstance(value, str) else "[table]" if isinstance(value, dict | Section) else None
+
+
+def _pinned(network: str | NetworkSettings) -> str | NetworkSettings:
+    path, sha256 = (network, None) if isinstance(network, str) else (network.path, network.sha256)
+    if "://" in path and sha256 is None:
+        raise ValueError(f"a URL needs its hash: write {{ path = {path!r}, sha256 = … }}")
+    return network
+
+
+Network = Annotated[
+    Annotated[str, Tag("[path]")] | Annotated[NetworkSettings, Tag("[table]")],
+    Discriminator(
+        _form,
+        custom_error_type="network",
+        custom_error_message="must be a path, or a table { path = …, sha256 = … }",
+    ),
+    AfterValidator(_pinned),
+]
+"""A path alone, or a table with what pins it."""
 
 
 class BenchmarkSettings(Section):
@@ -39,15 +85,22 @@ class BenchmarkSettings(Section):
 
 
 class FeatureSettings(Section):
-    """The networks that metrics are computed on, each a local folder, and the name they are shown by.
+    """The networks that metrics are computed on, and the name they are shown by (`docs/metrics.md`).
 
-    An experiment whose backbone makes images, of one frame, has no `video_classifier`.
+    Inception score and accuracies are read from `inception_score_network`, or, where there is none, from the
+    video classifier. An experiment whose backbone makes images, of one frame, has neither: it reads them
+    from the image classifier.
     """
 
     label: str
-    image_classifier: str
-    image_text: str
-    video_classifier: str | None = None
+    image_classifier: Network
+    image_text: Network
+    video_classifier: Network | None = None
+    inception_score_network: Network | None = None
+
+
+OF_VIDEOS = ("video_classifier", "inception_score_network")
+"""Networks that read videos."""
 
 
 class EvaluationSettings(Section):

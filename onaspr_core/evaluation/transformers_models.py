@@ -37,7 +37,7 @@ from onaspr_core.video import Frames
 def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
     """Load the network that `feature_set` describes; see `extractors.load`."""
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    preprocessing = read_preprocessing(feature_set.folder, ARITHMETIC[feature_set.role])
+    preprocessing = read_preprocessing(feature_set.place, ARITHMETIC[feature_set.role])
     with readable(feature_set):
         return _CLASSES[feature_set.architecture](feature_set, preprocessing, chosen)
 
@@ -52,6 +52,13 @@ class _Classifier:
         self.preprocessing = preprocessing
         self.device = device
         self.model = model.to(device).eval()
+
+    @property
+    def width(self) -> int:
+        """Width of the last hidden layer."""
+        config = self.model.config
+        sizes = getattr(config, "hidden_sizes", None)
+        return int(sizes[-1] if sizes else config.hidden_size)
 
     def texts(self, texts: Sequence[str]) -> list[Arrays]:
         raise UserError(f"{self.feature_set.name} reads no text; CLIPSIM needs an image-text model.")
@@ -111,7 +118,12 @@ class ImageText:
         self.device = device
         model = _pretrained(CLIPModel, feature_set)
         self.model = model.to(device).eval()
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(feature_set.folder, local_files_only=True)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(feature_set.place, local_files_only=True)
+
+    @property
+    def width(self) -> int:
+        """Width of the joint space of images and texts."""
+        return int(self.model.config.projection_dim)
 
     @torch.inference_mode()
     def features(self, videos: Sequence[Frames]) -> list[Arrays]:
@@ -146,7 +158,7 @@ _CLASSES: dict[str, Callable[[FeatureSet, Preprocessing, str], FeatureExtractor]
 
 def _pretrained(model_class: Any, feature_set: FeatureSet) -> Any:
     """Load weights in float32 whatever they were saved in: half precision would move scores."""
-    return model_class.from_pretrained(feature_set.folder, local_files_only=True, dtype=torch.float32)
+    return model_class.from_pretrained(feature_set.place, local_files_only=True, dtype=torch.float32)
 
 
 def _per_video(arrays: Arrays, lengths: Sequence[int]) -> list[Arrays]:

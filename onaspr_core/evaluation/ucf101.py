@@ -19,7 +19,7 @@ _LINE = re.compile(r"(?P<class>[A-Za-z]+)/(?P<id>v_[A-Za-z]+_g\d+_c\d+)\.avi")
 
 @cache
 def class_prompts() -> dict[str, str]:
-    """Return the prompt of each class, by the name of the class's folder."""
+    """Return the prompt of each class, by the name of its folder, in the order of `classInd.txt`."""
     with files("onaspr_core.evaluation").joinpath("ucf101_prompts.csv").open(encoding="utf-8") as file:
         return {row["class"]: row["prompt"] for row in csv.DictReader(file)}
 

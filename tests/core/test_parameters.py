@@ -1,5 +1,6 @@
 """What moves which setting."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,3 +215,31 @@ def test_the_benchmark_moves_a_pool_only_where_the_pool_refuses_its_items(settin
     assert not moved_by_a_row()
     settings_file.write_text(text.replace('videos = "."\n', 'videos = "."\nbenchmark_items = "refuse"\n', 1))
     assert moved_by_a_row()
+
+
+def test_a_networks_content_and_what_pins_it_move_the_evaluation_alone(settings_file: Path) -> None:
+    plain = {"image_classifier": "a", "image_text": "b", "video_classifier": "c"}
+    assert contents(load_settings(settings_file))["evaluation|one"] == {
+        "label": "x",
+        "networks": plain,
+        "benchmark": None,
+        "inception_splits": 10,
+        "bootstrap_samples": 2000,
+        "seed": 0,
+    }
+
+    def put(old: str, new: str) -> set[str]:
+        return moved(settings_file, lambda text: text.replace(old, new, 1))
+
+    own = 'video_classifier = "c", inception_score_network = "c3d.safetensors"'
+    assert put('video_classifier = "c"', own) == {"evaluation|one"}
+    (settings_file.parent / "c3d.safetensors").write_bytes(b"weights")
+    networks = contents(load_settings(settings_file))["evaluation|one"]["networks"]
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    assert networks == {**plain, "inception_score_network": sha256}
+    assert put('image_text = "b"', 'image_text = { path = "a/b", revision = "v2" }') == {"evaluation|one"}
+    assert put('"v2"', '"v3"') == {"evaluation|one"}
+    pinned = f'{{ path = "c3d.safetensors", sha256 = "{sha256}" }}'
+    assert put('"c3d.safetensors"', pinned) == {"evaluation|one"}
+    networks = contents(load_settings(settings_file))["evaluation|one"]["networks"]
+    assert networks["inception_score_network"] == {"content": sha256, "sha256": sha256}

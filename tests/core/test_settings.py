@@ -4,7 +4,7 @@ import pytest
 
 from onaspr_core.__main__ import main
 from onaspr_core.errors import UserError
-from onaspr_core.settings import load_settings
+from onaspr_core.settings import NetworkSettings, load_settings
 
 GOOD = """
 [pools.p]
@@ -198,3 +198,37 @@ def test_images_are_not_classified_as_videos_and_videos_are(tmp_path: Path) -> N
     assert load_settings(write(tmp_path, image.replace(classifier, ""))).backbones["b"].makes_images
     told = mistakes(tmp_path, GOOD.replace(classifier, ""))
     assert f"- {key}: missing; backbone b makes videos" in told
+
+
+def test_networks_stand_as_paths_or_in_tables_that_pin_them(tmp_path: Path) -> None:
+    where = "experiments.e.evaluation.features.video_classifier"
+
+    def with_network(network: str) -> str:
+        return GOOD.replace('video_classifier = "c"', f"video_classifier = {network}")
+
+    def told(network: str) -> str:
+        return mistakes(tmp_path, with_network(network))
+
+    pin = "0" * 64
+    pinned = f'{{ path = "https://example.invalid/i3d.pt", sha256 = "{pin}" }}'
+    features = load_settings(write(tmp_path, with_network(pinned))).experiments["e"].evaluation.features
+    assert features.video_classifier == NetworkSettings(path="https://example.invalid/i3d.pt", sha256=pin)
+    url = '"https://example.invalid/i3d.pt"'
+    for unpinned in (url, f"{{ path = {url} }}"):
+        assert f"{where}: a URL needs its hash: write {{ path = 'https://" in told(unpinned)
+    assert f"{where}.sha256: must be 64 hexadecimal digits in lower case, got 'A'" in told(
+        '{ path = "a", sha256 = "A" }'
+    )
+    assert f"{where}.sha: unknown key" in told(f'{{ path = "a", sha = "{pin}" }}')
+    assert f"{where}.path: missing" in told("{}")
+    assert f"{where}: must be a path, or a table {{ path = …, sha256 = … }}, got 3" in told("3")
+    assert f"{where}: './gone.pt' does not exist (looked for" in told(
+        f'{{ path = "./gone.pt", sha256 = "{pin}" }}'
+    )
+
+
+def test_images_have_no_inception_score_network(tmp_path: Path) -> None:
+    image = GOOD.replace('family = "modelscope"', 'family = "stable-diffusion-1.5"\nframes = 1')
+    told = mistakes(tmp_path, image.replace("video_classifier", "inception_score_network"))
+    key = "experiments.e.evaluation.features.inception_score_network"
+    assert f"- {key}: backbone b makes images, of one frame; remove it" in told

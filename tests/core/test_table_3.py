@@ -2,17 +2,20 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from onaspr_core.evaluation import extractors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
 from onaspr_core.evaluation.scores import score_experiment, scores_of
 from onaspr_core.generation import KIND, generate_videos, read_video, video_items
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import clip_items, invert_clips
+from onaspr_core.paths import file_sha256
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest, pool_pairs
 from onaspr_core.prompts import experiment_prompts, ingest_prompts
@@ -26,6 +29,7 @@ from onaspr_core.workspace import Workspace
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
 from tests.published import write_json
 from tests.tiny_models import save_tiny_judges
+from tests.tiny_networks import TinyInception, save_script
 from tests.tiny_unets import save_tiny_sdxl, save_tiny_stable_diffusion
 
 EXAMPLE = Path(__file__).parents[2] / "examples/table-3/settings.toml"
@@ -67,7 +71,7 @@ def write_files(root: Path) -> Path:
     judges = save_tiny_judges(root / "judges")
     networks = root / "data/networks"
     networks.mkdir()
-    (judges / "image-classifier").rename(networks / "resnet-50")
+    save_script(TinyInception(), networks / "inception-2015-12-05.pt")
     (judges / "image-text").rename(networks / "clip-vit-base-patch32")
     settings = root / "examples/table-3/settings.toml"
     settings.parent.mkdir(parents=True)
@@ -97,12 +101,16 @@ def cut_to_size(text: str, root: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """With the pool made."""
-    found = Workspace(load_settings(write_files(tmp_path_factory.mktemp("table-3"))))
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """With the pool made, and the small Inception taken for the published one."""
+    settings = load_settings(write_files(tmp_path_factory.mktemp("table-3")))
+    found = Workspace(settings)
     for stage in (build_manifest, make_clips, embed_captions):
         assert not stage(found).failures
-    return found
+    small = file_sha256(settings.base / "../../data/networks/inception-2015-12-05.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(extractors.PUBLISHED, small, extractors.INCEPTION)
+        yield found
 
 
 @pytest.mark.parametrize("name", ["sd-1.5", "sdxl"])
@@ -133,7 +141,8 @@ def test_every_variant_becomes_images_with_the_scores_of_table_3(
     table = scores_of(workspace, e)
     assert [metric.key for metric in table.metrics][:3] == ["fid", "clip_fid", "clipsim"]
     assert "fvd" not in {score.metric for score in table.scores}
-    assert {(score.n, score.n_real) for score in table.scores if score.metric == "fid"} == {(3, 3)}
+    assert {(one.n, one.n_real) for one in table.scores if one.metric == "fid"} == {(3, 3)}
+    assert {one.extractor for one in table.scores if one.metric in ("fid", "is")} == {"paper Inception-v3"}
     page = Path(write_gallery(workspace, e).facts["report"])
     shown = re.findall(r'<img [^>]*src="([^"]+)"', page.read_text())
     assert len(shown) == len(set(shown)) == 4 * len(PROMPTS)

@@ -1,23 +1,20 @@
 """Models of a hub: a server on this machine answers as the hub does."""
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from onaspr_core.backbones.registry import backbone_fingerprint
 from onaspr_core.settings import BackboneSettings
+from tests.loopback import COMMIT, Hub, serving
 from tests.tiny_unets import save_tiny_motion_adapter, save_tiny_stable_diffusion
 
-COMMIT = "c" * 40
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -34,75 +31,11 @@ for line in sys.stdin:
 """
 
 
-class Hub:
-    """Repositories by name: their files, or the status and code with which the hub refuses them."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, dict[str, bytes]] = {}
-        self.refused: dict[str, tuple[int, str]] = {}
-        self.fetched: list[str] = []
-
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        parts = path.partition("?")[0].strip("/").split("/")
-        api = parts[:2] == ["api", "models"]
-        owner_and_name = parts[2:4] if api else parts[:2]
-        name, rest = "/".join(owner_and_name), parts[4:] if api else parts[2:]
-        if name in self.refused:
-            status, code = self.refused[name]
-            return status, {"X-Error-Code": code}, b"{}"
-        if name not in self.files:
-            return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
-        if rest[1] not in ("main", COMMIT):
-            return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
-        files = self.files[name]
-        if api and rest[0] == "tree":
-            listed = [
-                {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
-                for path, data in files.items()
-            ]
-            return 200, {}, json.dumps(listed).encode()
-        if api:
-            siblings = [{"rfilename": path} for path in files]
-            told = {"id": name, "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
-            return 200, {}, json.dumps(told).encode()
-        path = "/".join(rest[2:])
-        if path not in files:
-            return 404, {"X-Error-Code": "EntryNotFound"}, b""
-        data = files[path]
-        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        return 200, headers, data
-
-
 @pytest.fixture
 def hub() -> Iterator[tuple[Hub, str]]:
     served = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self._answer(with_body=False)
-
-        def do_GET(self) -> None:
-            self._answer(with_body=True)
-
-        def _answer(self, with_body: bool) -> None:
-            status, headers, body = served.answer(self.path)
-            if with_body and "/resolve/" in self.path:
-                served.fetched.append(self.path.replace(f"/resolve/{COMMIT}", "").strip("/"))
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield served, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(served.answer, served.asked) as address:
+        yield served, address
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -69,6 +69,7 @@ class Bench:
     label: str = "tiny"
     frames: int = 4
     splits: int = 2
+    more_networks: str = ""
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class Bench:
         """Open the folder anew, as another run would."""
         family = "stable-diffusion-1.5" if self.frames == 1 else "modelscope"
         turned = {"label": self.label, "frames": self.frames, "splits": self.splits, "family": family}
-        text = SETTINGS if self.frames == 1 else SETTINGS + VIDEO_CLASSIFIER
+        text = SETTINGS if self.frames == 1 else SETTINGS + VIDEO_CLASSIFIER + self.more_networks
         text = text.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
         (self.folder / "settings.toml").write_text(text)
         return Workspace(load_settings(self.folder / "settings.toml"))

@@ -194,7 +194,7 @@ def test_a_list_without_rows_or_with_an_id_twice_is_refused(tmp_path: Path) -> N
     [
         ({"format": "msr-vtt"}, "needs `videos`"),
         ({"format": "ucf101", "videos": ".", "size": 5}, "remove `size`"),
-        ({"format": "webvid", "seed": 1}, "remove `seed`"),
+        ({"format": "webvid", "videos": ".", "seed": 1}, "remove `seed`"),
         ({"format": "ucf101", "videos": ".", "seed": 1}, "remove `seed`"),
     ],
 )

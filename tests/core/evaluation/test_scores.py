@@ -14,11 +14,13 @@ from onaspr_core.evaluation.clipsim import clipsim
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.frechet import frechet_distance
+from onaspr_core.evaluation.metrics import shuffled_inception_score
 from onaspr_core.evaluation.score_layout import footnotes, format_value, markdown_table
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.prompts import ingest_prompts, load_prompts
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video import read_frames
+from tests.tiny_networks import save_c3d
 
 METRICS = ["fid", "clip_fid", "clipsim", "fvd", "is", "right:colour", "right:motion", "right:all"]
 
@@ -232,3 +234,27 @@ def test_scores_kept_with_other_columns_are_replaced(bench: Any) -> None:
     assert scores_of(workspace, e).scores == ()
     run(bench)
     assert len(scores_of(bench.workspace(), e).scores) == 32
+
+
+def test_the_inception_score_may_be_on_a_network_of_its_own(bench: Any) -> None:
+    run(bench)
+    before: Any = scores_of(bench.workspace(), bench.experiment())
+    c3d = save_c3d(bench.folder / "c3d.safetensors")
+    bench.more_networks = f'inception_score_network = "{c3d}"\n'
+    outcome = run(bench)
+    assert outcome.facts["features_computed"] == 4 * 5
+    workspace, e = bench.workspace(), bench.experiment()
+    table: Any = scores_of(workspace, e)
+    assert [metric.key for metric in table.metrics] == ["fid", "clip_fid", "clipsim", "fvd", "is"]
+    assert table.get("ona", "fvd") == before.get("ona", "fvd")
+    score = table.get("ona", "is")
+    assert (score.extractor, score.n, score.splits) == ("tiny C3D", 5, 2)
+    assert "IS: over the 101 classes; 2 splits, mean ± deviation." in table.notes
+    network = load(feature_set := feature_sets(workspace, e).classifier, "cpu")
+    assert feature_set.fingerprint == score.fingerprint
+    made = [generation.read_video(workspace, bench.keys["ona", one.id]) for one in load_prompts(workspace, e)]
+    likely = np.stack([one["probabilities/class"] for one in network.features(made)]).astype(np.float64)
+    value, spread = shuffled_inception_score(likely, None, 2, e.evaluation.seed)
+    assert (score.value, score.spread) == pytest.approx((value, spread), rel=1e-6)
+    bench.more_networks = f'inception_score_network = "{bench.models}/video-classifier"\n'
+    assert (run(bench).computed, scores_of(workspace, bench.experiment())) == (0, before)

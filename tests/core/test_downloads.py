@@ -1,0 +1,96 @@
+"""Files behind a URL: a server on this machine gives them, others, or nothing."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from onaspr_core.downloads import downloaded
+from onaspr_core.errors import PassingError, UserError
+from tests.loopback import Answer, serving
+
+DATA = b"the weights" * 1000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+class Server:
+    """What paths answer, and which were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.address = ""
+
+    def answer(self, path: str) -> Answer:
+        plain = path.partition("?")[0]
+        if plain == "/short.pt":
+            return 200, {"Content-Length": str(len(DATA) + 1)}, DATA
+        if plain == "/moved.pt":
+            return 302, {"Location": "/good.pt"}, b""
+        status = {"/busy.pt": 503, "/gone.pt": 404}.get(plain, 200)
+        return status, {}, DATA if status == 200 else b"no"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    made = Server()
+    with serving(made.answer, made.asked) as made.address:
+        yield made
+
+
+def left(tmp_path: Path) -> list[str]:
+    return [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()]
+
+
+def test_a_file_is_downloaded_once_under_its_name_and_again_where_it_was_damaged(
+    server: Server, tmp_path: Path
+) -> None:
+    url = f"{server.address}/good%2Bname.pt?dl=1"
+    file = downloaded(url, SHA256)
+    assert (file.name, file.read_bytes()) == ("good+name.pt", DATA)
+    assert downloaded(url, SHA256) == file
+    assert server.asked == ["/good%2Bname.pt?dl=1"]
+    file.write_bytes(b"damaged")
+    assert downloaded(url, SHA256).read_bytes() == DATA
+    assert downloaded(f"{server.address}/moved.pt", SHA256).read_bytes() == DATA
+    assert sorted(left(tmp_path)) == ["good+name.pt", "moved.pt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("gone.pt", UserError, "the server answers 404; correct the URL"),
+        ("busy.pt", PassingError, "the server answers 503; try again"),
+        ("short.pt", PassingError, "the server cannot be reached: .*; try again, or download it elsewhere"),
+    ],
+)
+def test_what_a_server_does_not_give_is_told_and_leaves_nothing(
+    server: Server, tmp_path: Path, name: str, kind: type[UserError], told: str
+) -> None:
+    with pytest.raises(UserError, match=told) as problem:
+        downloaded(f"{server.address}/{name}", SHA256)
+    assert type(problem.value) is kind
+    assert left(tmp_path) == []
+
+
+def test_another_content_than_the_pinned_one_is_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"what is there has SHA-256 {SHA256}, and {'0' * 64} is asked for"):
+        downloaded(f"{server.address}/good.pt", "0" * 64)
+    assert left(tmp_path) == []
+
+
+def test_a_server_that_is_away_and_what_is_no_url_of_a_file_are_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(PassingError, match=r"http://127\.0\.0\.1:9/a\.pt: the server cannot be reached"):
+        downloaded("http://127.0.0.1:9/a.pt", SHA256)
+    for url in ("ftp://127.0.0.1/a.pt", "file:///etc/passwd", server.address):
+        with pytest.raises(UserError, match="only http and https URLs of a file are downloaded"):
+            downloaded(url, SHA256)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cannot be written: Not a directory"):
+        downloaded(f"{server.address}/good.pt", SHA256)
