@@ -130,7 +130,7 @@ def no_benchmark_is_borrowed_from(workspace: Workspace) -> Finding:
 
 @_check(prompts, blocking=True)
 def every_prompt_is_in_the_catalog(workspace: Workspace, e: Experiment) -> Finding:
-    """The catalog holds the prompts of the prompt file, up to the limit, and at least one."""
+    """The catalog holds the prompts of the prompt file or benchmark, up to the limit, and at least one."""
     from onaspr_core.checks.retrieval import every_prompt_is_in_the_catalog as look
 
     return look(workspace, e)

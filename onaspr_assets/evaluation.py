@@ -16,7 +16,13 @@ LONGEST_UNSCORED = timedelta(days=8)
 """The weekly evaluation, and a day to notice that it did not happen."""
 
 
-@asset(group="evaluation", kinds={"duckdb"}, deps=[param("evaluation")], by_experiment=True)
+@asset(
+    group="evaluation",
+    kinds={"duckdb"},
+    deps=[param("evaluation")],
+    by_experiment=True,
+    code_version=code_versions.BENCHMARK,
+)
 def benchmark_videos(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """The real videos that generated ones are measured against, listed and counted.
 

@@ -7,6 +7,7 @@ from onaspr_assets.metadata import materialize, materialize_experiment
 from onaspr_assets.params import param
 from onaspr_assets.pool import pool_clips, pool_manifest
 from onaspr_assets.resources import WorkspaceResource
+from onaspr_core import code_versions
 
 
 @asset(
@@ -14,6 +15,7 @@ from onaspr_assets.resources import WorkspaceResource
     kinds={"sentencetransformers", "lancedb"},
     deps=[pool_manifest, pool_clips, param("embedding")],
     gpu=True,
+    code_version=code_versions.EMBEDDING,
 )
 def caption_embeddings(
     context: dg.AssetExecutionContext, workspace: WorkspaceResource
@@ -31,7 +33,7 @@ def caption_embeddings(
 def prompts(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """The prompts that the experiment generates videos for.
 
-    Changes when the prompt file or the number of prompts taken from it changes.
+    Changes when the prompt file, the benchmark in its place, or the number of prompts taken changes.
     """
     from onaspr_core.prompts import ingest_prompts
 
@@ -44,6 +46,8 @@ def prompts(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     deps=[caption_embeddings, prompts, param("source"), param("references")],
     by_experiment=True,
     gpu=True,
+    # Prompts are embedded here.
+    code_version=f"{code_versions.NEIGHBOURS}.{code_versions.EMBEDDING}",
 )
 def neighbours(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """For each prompt the clips with the most similar captions: neighbour (Eq 3) and references (Eq 6).

@@ -8,6 +8,11 @@ is imported here.
 MANIFEST = 3
 """How a source is read, and which of its rows a pool takes."""
 CLIP = 2
+EMBEDDING = 1
+"""How a text becomes a vector; captions and prompts."""
+NEIGHBOURS = 1
+BENCHMARK = 1
+"""How a benchmark's list is read, and which of its rows count."""
 INVERTED_LATENT = 1
 NOISE_PREVIEW = 1
 """The figure of inverted noise, which is a preview and moves no asset."""

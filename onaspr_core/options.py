@@ -1,7 +1,8 @@
 """Options beyond the paper (`docs/options.md`): which of them an experiment uses, and what each enters.
 
 An option at its default is left out of keys, parameters and records, so that it moves nothing that was made
-before there was such an option. What an option does belongs to `onaspr_core.diffusion`.
+before there was such an option; fixed-point iterations alone were there from the start. What an option does
+belongs to `onaspr_core.diffusion`.
 """
 
 from typing import Any

@@ -37,7 +37,7 @@ SHARED: Mapping[str, tuple[str, Callable[[Settings], Content]]] = {
     ),
     "embedding": (
         "The sentence embedding model.",
-        lambda s: {"model": _content(s, s.embedding.model)},
+        lambda s: _embedding(s),
     ),
 }
 """Settings that all experiments share: what they are for, and what they are made of."""
@@ -167,6 +167,13 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
     except UserError:
         return pool.path
     return stamp(files) if files else str(path.stat().st_mtime_ns)
+
+
+def _embedding(s: Settings) -> Content:
+    content = {"model": _content(s, s.embedding.model)}
+    if content["model"] == s.embedding.model and s.embedding.revision != "main":
+        content["revision"] = s.embedding.revision
+    return content
 
 
 def _backbone(s: Settings, e: Experiment) -> Content:

@@ -42,9 +42,13 @@ class StoreSettings(Section):
 
 
 class EmbeddingSettings(Section):
-    """The Sentence-BERT model that captions and prompts are compared with (Eq 3, Eq 6)."""
+    """The Sentence-BERT model that captions and prompts are compared with (Eq 3, Eq 6).
+
+    `model` is a folder, or a hub id at `revision`: a branch, a tag, or best a commit, which never moves.
+    """
 
     model: str = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+    revision: str = "main"
     batch_size: Count = 256
 
 

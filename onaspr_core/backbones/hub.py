@@ -1,7 +1,7 @@
 """A model of a hub as a local folder that holds what is needed of it, and nothing else.
 
 It is downloaded once, into the hub's own cache; the folder links into it, so that its files stay the same
-whatever else comes into the cache. What does not belong here: what is in it (`registry`), and loading it
+whatever else comes into the cache. What does not belong here: what is in it (`model_files`), and loading it
 (`weights`). Imports no torch.
 """
 

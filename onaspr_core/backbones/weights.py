@@ -1,6 +1,6 @@
 """A model's folder, component by component: loaded, brought to dtype and device, and told when it is wrong.
 
-What does not belong here: which components a family has (`registry`), hubs (`hub`), and what is computed.
+What does not belong here: which components a family has (`families`), hubs (`hub`), and what is computed.
 """
 
 import json

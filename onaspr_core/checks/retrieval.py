@@ -28,7 +28,7 @@ def every_prompt_is_in_the_catalog(workspace: Workspace, e: Experiment) -> Findi
         if id_ in wanted and held[id_] != wanted[id_]
     ]
     return every(
-        "prompts stand in the catalog as in the prompt file",
+        "prompts stand in the catalog as in the prompt file or benchmark",
         len(wanted.keys() | held.keys()),
         problems,
         "materialize prompts",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
@@ -58,6 +59,7 @@ class _Row:
         stat = self.path.stat() if self.path.is_file() else None
         return content_key(
             "benchmark-video",
+            version=code_versions.BENCHMARK,
             row=[self.id, self.caption, str(self.path)],
             file=[stat.st_size, stat.st_mtime_ns] if stat else None,
         )

@@ -12,7 +12,7 @@ def clipsim(frame_embeddings: npt.ArrayLike, text_embedding: npt.ArrayLike) -> f
     """Mean over frames of the cosine between each frame (F, d) and the text (d,), in [−1, 1].
 
     A cosine, not multiplied by 100; embeddings need not be normalised. The text is always the
-    ORIGINAL prompt (PROTOCOL, metrics). Raises UserError for a zero or non-finite embedding.
+    ORIGINAL prompt. Raises UserError for a zero or non-finite embedding.
     """
     frames = np.asarray(frame_embeddings, dtype=np.float64)
     text = np.asarray(text_embedding, dtype=np.float64)

@@ -2,8 +2,8 @@
 
 A `FeatureSet` describes a network without loading it (name, label, fingerprint); `load` gives the
 `FeatureExtractor` itself. A folder holds a model of transformers; a file is one of those that the papers'
-own metrics are computed on (`docs/metrics.md`). Which frames a network is shown and where features are kept
-is in `features`.
+own metrics are computed on (`docs/metrics.md`). Which frames a network is shown is in `frame_sampling`, where
+features are kept in `encoding`.
 """
 
 from __future__ import annotations

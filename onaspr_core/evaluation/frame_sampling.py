@@ -1,4 +1,4 @@
-"""Which frames of a video each metric sees: every rule of PROTOCOL's metrics table.
+"""Which frames of a video each metric sees: the rules of the paper, and what it leaves open.
 
 Pure index arithmetic; reading the frames is elsewhere. A rule is a value with a stable name, and
 that name is part of the content key of every feature that was computed under it.
@@ -17,10 +17,9 @@ class FrameRule:
     """`count` frames every `stride`; `count` None takes every `stride`-th frame there is.
 
     `short` says what a video with too few frames does. `"spread"` takes `count` frames spread evenly over
-    it. `"last"` ends on the last frame (0, 4, 8, 12, 15 of 16 frames, as PROTOCOL says), and spreads them
-    where that would take a frame twice (0, 2, 4, 5, 7 of 8 frames). The second half is our addition:
-    PROTOCOL speaks of 16 frames, and equal rows make a covariance of videos that do not exist. `"fewer"`
-    takes those that there are.
+    it. `"last"` ends on the last frame (0, 4, 8, 12, 15 of 16 frames), and spreads them where that would take
+    a frame twice (0, 2, 4, 5, 7 of 8 frames). The second half is our addition: the paper speaks of 16 frames,
+    and equal rows make a covariance of videos that do not exist. `"fewer"` takes those that there are.
     """
 
     count: int | None
@@ -74,7 +73,7 @@ def spread_evenly(frames: int, count: int) -> tuple[int, ...]:
 ALL_FRAMES = FrameRule(count=None)
 FID_GENERATED = FrameRule(count=5, stride=4)
 FID_REAL = FrameRule(count=5, stride=12)
-"""PROTOCOL: five per video, real every 12th, generated every 4th, the last frame where it ends."""
+"""The paper: five per video, real every 12th, generated every 4th, the last frame where it ends."""
 
 FID_REAL_BESIDE_IMAGES = FrameRule(count=5, stride=12, short="fewer")
 """The real side of generated images: images as well, or of a video up to five frames, none twice."""
@@ -86,6 +85,6 @@ def fvd_real(frames: int, stride: int = FVD_REAL_STRIDE) -> FrameRule:
     """The real side of FVD: as many frames as the generated videos have, every 5th.
 
     Shorter real clips take that many frames spread evenly. `frames` is 16 in the paper; `stride` is
-    PROTOCOL's 5 unless a benchmark was filmed at another pace than 25 to 30 frames a second.
+    the paper's 5 unless a benchmark was filmed at another pace than 25 to 30 frames a second.
     """
     return FrameRule(count=frames, stride=stride, short="spread")

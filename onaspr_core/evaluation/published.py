@@ -1,6 +1,6 @@
 """What is known of the benchmarks that others publish: how many items they have, and where to get them.
 
-Nothing is downloaded. What does not belong here: reading their files (`benchmark_lists`).
+Nothing is downloaded. What does not belong here: reading their files (`list_files`, `ucf101`).
 """
 
 from collections.abc import Mapping

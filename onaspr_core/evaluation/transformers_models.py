@@ -158,7 +158,9 @@ _CLASSES: dict[str, Callable[[FeatureSet, Preprocessing, str], FeatureExtractor]
 
 def _pretrained(model_class: Any, feature_set: FeatureSet) -> Any:
     """Load weights in float32 whatever they were saved in: half precision would move scores."""
-    return model_class.from_pretrained(feature_set.place, local_files_only=True, dtype=torch.float32)
+    return model_class.from_pretrained(
+        feature_set.place, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
 
 
 def _per_video(arrays: Arrays, lengths: Sequence[int]) -> list[Arrays]:

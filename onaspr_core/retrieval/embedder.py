@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
 from onaspr_core.paths import folder_fingerprint, is_a_place, resolve
@@ -42,13 +43,16 @@ class SentenceEmbedder:
             UserError: when the folder is empty or its package is not installed.
         """
         self._workspace = workspace
-        model = workspace.settings.embedding.model
+        model, revision = workspace.settings.embedding.model, workspace.settings.embedding.revision
         self._path = resolve(model, workspace.settings.base)
+        self._revision: str | None = None
+        version = code_versions.EMBEDDING
         if Path(self._path).exists() or is_a_place(model):
-            self.fingerprint = content_key("embedder", files=folder_fingerprint(self._path))
+            files = folder_fingerprint(self._path)
+            self.fingerprint = content_key("embedder", files=files, version=version)
         else:
-            self._path = model
-            self.fingerprint = content_key("embedder", hub=model)
+            self._path, self._revision = model, revision
+            self.fingerprint = content_key("embedder", hub=model, revision=revision, version=version)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return float32 (texts, dimensions) with rows of length 1.
@@ -60,7 +64,7 @@ class SentenceEmbedder:
         return unit_rows(encode_by_length(model, texts, self._workspace.settings.embedding.batch_size))
 
     def _load(self) -> Any:
-        return load_sentence_transformer(self._path)
+        return load_sentence_transformer(self._path, self._revision)
 
 
 def embedder(workspace: Workspace) -> TextEmbedder:
@@ -68,11 +72,15 @@ def embedder(workspace: Workspace) -> TextEmbedder:
     return SentenceEmbedder(workspace)
 
 
-def load_sentence_transformer(path: str) -> Any:
-    """Load a sentence-transformers model onto the GPU where there is one.
+def load_sentence_transformer(path: str, revision: str | None = None) -> Any:
+    """Load a sentence-transformers model onto the GPU where there is one; pickles are not read.
+
+    Args:
+        path: A folder or a hub id.
+        revision: Of the hub id.
 
     Raises:
-        UserError: when the folder or hub id holds no such model.
+        UserError: when the folder or hub id holds no such model in safetensors.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -81,7 +89,9 @@ def load_sentence_transformer(path: str) -> Any:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = SentenceTransformer(path, device=device)
+        model = SentenceTransformer(
+            path, device=device, revision=revision, model_kwargs={"use_safetensors": True}
+        )
     except (OSError, ValueError, KeyError) as problem:
         raise UserError(
             f"embedding.model: {path} cannot be loaded as a sentence-transformers model; name a folder that "

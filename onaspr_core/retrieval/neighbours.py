@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
@@ -112,7 +113,12 @@ def _present(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Re
 
 def _search_keys(experiment: Experiment, prompts: Sequence[Prompt], state: CaptionState) -> dict[str, str]:
     """The content key of each prompt's search, by prompt id."""
-    same = {"k": searched(experiment), "pool": state.version, "embedder": state.fingerprint}
+    same = {
+        "k": searched(experiment),
+        "pool": state.version,
+        "embedder": state.fingerprint,
+        "version": code_versions.NEIGHBOURS,
+    }
     return {
         prompt.id: content_key(
             "neighbours", experiment=experiment.name, id=prompt.id, text=prompt.text, **same

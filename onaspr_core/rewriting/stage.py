@@ -103,7 +103,7 @@ def rewrite_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
 def rewrites_of(
     workspace: Workspace, experiment: Experiment, prompt_ids: Collection[str] | None = None
 ) -> dict[str, Rewrite]:
-    """Return the rewrite of each prompt, or of these alone, by prompt id in the order of the prompt file.
+    """Return the rewrite of each prompt, or of these alone, by prompt id in the order of the prompts.
 
     Raises:
         UserError: when a prompt has none for its present references and settings.

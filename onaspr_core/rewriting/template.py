@@ -75,7 +75,7 @@ def instruction(references: Sequence[str], prompt: str, max_words: int = MAX_WOR
         prompt: The sentence to rewrite.
         max_words: The longest answer that is asked for; the paper's number unless given.
 
-    Source: section 4.2 of arXiv 2311.00949; PROTOCOL.md settles k = 0 and k = 1.
+    Source: section 4.2 of arXiv 2311.00949, which does not say how k = 0 and k = 1 are asked.
     """
     request = (
         f"rewrite the sentence {prompt} without changing the meaning of the original sentence "

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -131,3 +132,29 @@ def test_the_selections_of_the_readme_choose_what_it_says(select: str, chosen: s
     graph = build_defs().get_repository_def().asset_graph
     keys = dg.AssetSelection.from_coercible(select.split(",")).resolve(graph)
     assert {key.to_user_string() for key in keys} == chosen
+
+
+def test_the_readme_draws_every_arrow_that_does_not_follow_from_others(graph: AssetGraph) -> None:
+    made = graph.materializable_asset_keys
+    arrows = {
+        (parent.to_user_string(), key.to_user_string())
+        for key in made
+        for parent in graph.get(key).parent_keys & made
+    }
+    needed = {arrow for arrow in arrows if not _leads(arrows - {arrow}, *arrow)}
+    drawing = (ROOT / "README.md").read_text().split("```mermaid")[1].split("```")[0]
+    drawn = set()
+    for line in drawing.splitlines():
+        steps = [[name.strip() for name in part.split("&")] for part in line.split("-->")]
+        for parents, children in pairwise(steps):
+            drawn |= {(parent, child) for parent in parents for child in children}
+    assert drawn == needed
+
+
+def _leads(arrows: set[tuple[str, str]], start: str, end: str) -> bool:
+    """Whether a way of arrows leads from one asset to another."""
+    reached, fresh = {start}, {start}
+    while fresh:
+        fresh = {child for parent, child in arrows if parent in fresh} - reached
+        reached |= fresh
+    return end in reached

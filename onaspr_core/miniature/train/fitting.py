@@ -1,4 +1,4 @@
-"""The one training loop of the miniature's models: AdamW, an average of the weights, exact resume.
+"""The training loop of the miniature's models but SCVideo: AdamW, an average of weights, exact resume.
 
 A stage hands in a module and a loss of (step); the loop knows nothing about what is learnt. Everything
 random is drawn from (seed, stage, step), so a run that was interrupted goes on as if it had not been.

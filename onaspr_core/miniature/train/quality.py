@@ -1,7 +1,7 @@
 """How good the shipped models are, measured on held-out combinations only and written to `quality.json`.
 
-Judges are measured on fresh renders; the video model by generating the benchmark's prompts as the project
-does (`onaspr_core.backbones`, `onaspr_core.diffusion`) and asking the video classifier what it sees.
+Judges are measured on fresh renders; models that generate, by what the classifiers see in the benchmark's
+prompts as the project generates them (`onaspr_core.backbones`, `onaspr_core.diffusion`).
 Nothing here depends on the machine, but for the last bits of floating-point sums.
 """
 

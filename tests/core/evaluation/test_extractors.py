@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
     CLIPModel,
@@ -208,7 +209,9 @@ def test_what_is_missing_or_of_another_kind_is_said_in_a_sentence(models: Path, 
     with pytest.raises(UserError, match="allowed: VideoMAEForVideoClassification"):
         describe("video classifier", str(models / "image-classifier"), "tiny", tmp_path)
     broken = shutil.copytree(models / "image-classifier", tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
     (broken / "model.safetensors").unlink()
+    torch.save({name: value.clone() for name, value in weights.items()}, broken / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
         load(describe("image classifier", str(broken), "tiny", tmp_path))
     (broken / "preprocessor_config.json").unlink()

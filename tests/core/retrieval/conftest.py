@@ -44,7 +44,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BagOfWords:
     folder.mkdir()
     (folder / "weights").write_text("none")
     bag = BagOfWords()
-    monkeypatch.setattr(embedder, "load_sentence_transformer", lambda path: bag)
+    monkeypatch.setattr(embedder, "load_sentence_transformer", lambda path, revision=None: bag)
     return bag
 
 

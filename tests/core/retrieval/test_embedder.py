@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
@@ -126,6 +127,29 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"embedding\.model"):
         load_sentence_transformer(str(tmp_path))
+
+
+def test_a_model_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
+    model = Path(resolve(MINILM, tmp_path))
+    (weights,) = [path for path in model.rglob("*.safetensors")]
+    for path in model.rglob("*"):
+        if path.is_file() and path != weights:
+            link = tmp_path / path.relative_to(model)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    pickled = (tmp_path / weights.relative_to(model)).with_name("pytorch_model.bin")
+    torch.save({name: value.clone() for name, value in load_file(weights).items()}, pickled)
+    with pytest.raises(UserError, match=r"embedding\.model.*cannot be loaded"):
+        load_sentence_transformer(str(tmp_path))
+
+
+def test_a_hub_model_is_told_apart_by_its_revision(tmp_path: Path) -> None:
+    def fingerprint(revision: str) -> str:
+        embedding = EmbeddingSettings(model="sentence-transformers/one", revision=revision)
+        settings = Settings(base=tmp_path, embedding=embedding, pools={}, backbones={}, experiments={})
+        return embedder(Workspace(settings)).fingerprint
+
+    assert fingerprint("main") != fingerprint("v2")
 
 
 def test_rows_of_zeros_stay_zeros() -> None:

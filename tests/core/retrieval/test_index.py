@@ -47,7 +47,7 @@ merge.execute = lambda self, rows: execute(
 class Model:
     preprocess = lambda self, texts: {}
     encode = lambda self, texts, **_: np.ones((len(texts), 16), np.float32)
-embedder.load_sentence_transformer = lambda path: Model()
+embedder.load_sentence_transformer = lambda path, revision: Model()
 embed_captions(Workspace(Settings.model_validate_json(Path("settings.json").read_text())))
 """
 
