@@ -7,8 +7,6 @@ the hash of everything that determines it, so an item that exists never has to b
 import hashlib
 import json
 import math
-import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,9 +17,9 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from onaspr_core.errors import UserError
+from onaspr_core.whole_files import PARTIAL, write_whole
 
 RECORD_SUFFIX = ".record.json"
-PARTIAL_SUFFIX = ".partial"
 ADDED = ("suffix", "bytes", "sha256")
 """What the store adds to an item's record."""
 
@@ -194,7 +192,7 @@ class ArtifactStore:
         for folder in self._listed(self._root / kind):
             if folder.startswith(prefix[:2]):
                 names = self._listed(self._root / kind / folder)
-                yield from (n for n in names if n.startswith(prefix) and not n.endswith(PARTIAL_SUFFIX))
+                yield from (n for n in names if n.startswith(prefix) and not n.endswith(PARTIAL))
 
     def _listed(self, folder: PurePosixPath) -> list[str]:
         path = str(folder)
@@ -215,14 +213,4 @@ class ArtifactStore:
         if not self._local:
             self._filesystem.pipe_file(path, data)
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(Path(path), data)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from onaspr_core.errors import UserError
+from onaspr_core.whole_files import write_whole
 
 CONVOLUTIONS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
 LINEAR = ("fc6", "fc7", "fc8")
@@ -44,11 +45,9 @@ def convert(weights: Path, mean: Path, out: Path) -> None:
     for name, array in arrays.items():
         layer, _, kind = name.partition("/")
         tensors[f"{layer}.{'weight' if kind == 'W' else 'bias'}"] = array
-    partial = out.with_name(f"{out.name}.partial")
     data = save({name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()})
     try:
-        partial.write_bytes(data)
-        partial.replace(out)
+        write_whole(out, data)
     except OSError as problem:
         raise UserError(f"{out} cannot be written: {problem.strerror or problem}") from problem
 

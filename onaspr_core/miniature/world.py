@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import multiprocessing
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from onaspr_core.miniature.attributes import Scene, held_out_combinations, rando
 from onaspr_core.miniature.grammar import caption
 from onaspr_core.miniature.rendering import FPS, SOURCE_FRAMES, source_frames
 from onaspr_core.progress import track
+from onaspr_core.whole_files import write_whole
 
 PROMPTS_PER_COMBINATION = 5
 CRF = 8
@@ -156,10 +156,7 @@ def _write(path: Path, content: bytes) -> None:
     """Write a file at once or not at all; one that already has this content is left alone."""
     if path.exists() and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_whole(path, content)
 
 
 def main(arguments: list[str] | None = None) -> int:

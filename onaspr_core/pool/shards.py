@@ -8,10 +8,8 @@ deleted, under a name made of their bytes, whole or not at all. What does not be
 import hashlib
 import io
 import json
-import os
 import tarfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ import fsspec
 
 from onaspr_core.errors import UserError
 from onaspr_core.progress import logger
+from onaspr_core.whole_files import PARTIAL, write_whole
 
-PARTIAL = ".partial"
 SECONDS_UNTIL_ABANDONED = 3600.0
 _BROKEN = (tarfile.TarError, KeyError, UnicodeDecodeError, json.JSONDecodeError)
 """What a file raises that was cut short, or is no shard at all."""
@@ -62,7 +60,7 @@ def write_shard(root: str, clips: Sequence[Clip]) -> list[Place]:
     filesystem, folder = fsspec.core.url_to_fs(root)
     path = PurePosixPath(folder, name)
     if _is_local(filesystem):
-        _write_whole(Path(path), data)
+        write_whole(Path(path), data)
     else:
         filesystem.pipe_file(str(path), data)
     return _places(name, io.BytesIO(data))
@@ -173,21 +171,6 @@ def _places(shard: str, file: Any) -> list[Place]:
                 made_from = json.loads(record.read())
                 places.append(Place(key, shard, member.offset_data, member.size, made_from))
     return places
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _is_local(filesystem: Any) -> bool:

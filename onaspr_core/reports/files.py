@@ -7,7 +7,6 @@ beside the files, one per kind of report, because several reports share an exper
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from onaspr_core.compute import Failure, Maker, Outcome, run_items
 from onaspr_core.errors import UserError
 from onaspr_core.settings import Experiment
+from onaspr_core.whole_files import write_whole
 from onaspr_core.workspace import Workspace
 
 
@@ -88,7 +88,7 @@ class _Ledger:
 
     def _save(self) -> None:
         text = json.dumps(self.keys, indent=0, sort_keys=True)
-        _put(self.path, text.encode())
+        write_whole(self.path, text.encode())
 
 
 def _write(folder: Path, ledger: _Ledger, batch: Sequence[ReportFile]) -> Iterator[Failure]:
@@ -99,16 +99,6 @@ def _write(folder: Path, ledger: _Ledger, batch: Sequence[ReportFile]) -> Iterat
         except UserError as problem:
             yield Failure(file.path, str(problem))
             continue
-        _put(folder / file.path, data)
+        write_whole(folder / file.path, data)
         written.append(file)
     ledger.note(written)
-
-
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

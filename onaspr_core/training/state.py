@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from onaspr_core.errors import UserError
+from onaspr_core.whole_files import write_whole
 
 FOLDER = ".training"
 RUN = "run.json"
@@ -44,10 +45,7 @@ def begin(output: Path, run: Mapping[str, Any], resume: bool) -> Path | None:
     if not note.exists():
         if output.is_dir() and any(path.name != FOLDER for path in output.iterdir()):
             raise UserError(f"{output} is not empty and holds no training run; name another folder")
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_suffix(".partial")
-        partial.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-        partial.replace(note)
+        write_whole(note, json.dumps(run, indent=1).encode() + b"\n")
         return None
     if not resume:
         raise UserError(f"{output} holds a training run; add --resume to go on, or name another folder")
