@@ -6,7 +6,7 @@ What does not belong here: reading the settings file (`onaspr_core.settings`).
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from onaspr_core.evaluation.published import PUBLISHED
 from onaspr_core.setting_types import Count, Section
@@ -126,7 +126,7 @@ class EvaluationSettings(Section):
     """
 
     features: FeatureSettings
-    metrics: Annotated[tuple[str, ...], AfterValidator(_metrics)] = PAPER
+    metrics: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_metrics)] = PAPER
     benchmark: BenchmarkSettings | None = None
     inception_splits: Count = 10
     bootstrap_samples: Count = 2000

@@ -46,6 +46,7 @@ gamma = 0.2
 inception_splits = {splits}
 bootstrap_samples = 50
 batch_size = 4
+{metrics}
 [experiments.e.evaluation.features]
 label = "{label}"
 image_classifier = "{models}/image-classifier"
@@ -70,6 +71,7 @@ class Bench:
     frames: int = 4
     splits: int = 2
     more_networks: str = ""
+    metrics: str = ""
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,7 +111,13 @@ class Bench:
     def workspace(self) -> Workspace:
         """Open the folder anew, as another run would."""
         family = "stable-diffusion-1.5" if self.frames == 1 else "modelscope"
-        turned = {"label": self.label, "frames": self.frames, "splits": self.splits, "family": family}
+        turned = {
+            "label": self.label,
+            "frames": self.frames,
+            "splits": self.splits,
+            "family": family,
+            "metrics": self.metrics,
+        }
         text = SETTINGS if self.frames == 1 else SETTINGS + VIDEO_CLASSIFIER + self.more_networks
         text = text.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
         (self.folder / "settings.toml").write_text(text)

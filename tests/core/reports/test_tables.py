@@ -29,8 +29,8 @@ CLIPSIM; miniature VideoMAE (12345678) for colour right.
 how far the number spreads.
 - CLIPSIM by prompt: ona 54.8 % [47.8, 61.5], 1,234 prompts needed.
 - By prompt: the share of paired prompts where the variant is better than the baseline, ties as half, with \
-Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as large as the one \
-observed with 80 % power.
+Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as large as the \
+one observed with 80 % power.
 - 1 of 400 videos is missing.
 - Marked *: the 95 % interval leaves out zero, and so does the sign-flip test at 5 %.
 """
