@@ -67,7 +67,7 @@ def mark_rule(table: ScoreTable) -> str:
     words = {2: "two", 3: "three"}
     family = words.get(table.family, str(table.family))
     corrected = f", corrected for {family} comparisons by Holm" if table.family > 1 else ""
-    return f"the 95 % interval leaves out zero, and so does the sign-flip test at 5 %{corrected}"
+    return f"the 95 % interval leaves out zero and the sign-flip test finds a difference at 5 %{corrected}"
 
 
 def count_of(table: ScoreTable, metric: Metric) -> str:

@@ -102,9 +102,9 @@ class ScoreTable:
     def supported(self, score: Score) -> bool:
         """Whether the difference of one of its scores may be marked.
 
-        It may where the interval leaves out zero and so does the sign-flip test at 5 %, corrected by Holm for
-        all variants under the metric. Never for a set metric: its resamples are of a biased statistic
-        (`interval_from_draws`).
+        It may where the interval leaves out zero and the sign-flip test finds a difference at 5 %, corrected
+        by Holm for all variants under the metric. Never for a set metric: its resamples are of a biased
+        statistic (`interval_from_draws`).
         """
         if score.difference is None or score.low is None or score.high is None:
             return False

@@ -32,7 +32,7 @@ how far the number spreads.
 Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as large as the \
 one observed with 80 % power.
 - 1 of 400 videos is missing.
-- Marked *: the 95 % interval leaves out zero, and so does the sign-flip test at 5 %.
+- Marked *: the 95 % interval leaves out zero and the sign-flip test finds a difference at 5 %.
 """
 
 TEXT = """\
