@@ -46,7 +46,6 @@ gamma = 0.2
 inception_splits = {splits}
 bootstrap_samples = 50
 batch_size = 4
-{metrics}
 [experiments.e.evaluation.features]
 label = "{label}"
 image_classifier = "{models}/image-classifier"
@@ -111,15 +110,10 @@ class Bench:
     def workspace(self) -> Workspace:
         """Open the folder anew, as another run would."""
         family = "stable-diffusion-1.5" if self.frames == 1 else "modelscope"
-        turned = {
-            "label": self.label,
-            "frames": self.frames,
-            "splits": self.splits,
-            "family": family,
-            "metrics": self.metrics,
-        }
+        turned = {"label": self.label, "frames": self.frames, "splits": self.splits, "family": family}
         text = SETTINGS if self.frames == 1 else SETTINGS + VIDEO_CLASSIFIER + self.more_networks
         text = text.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
+        text = text.replace("batch_size = 4", f"batch_size = 4\n{self.metrics}")
         (self.folder / "settings.toml").write_text(text)
         return Workspace(load_settings(self.folder / "settings.toml"))
 
