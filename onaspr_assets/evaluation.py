@@ -60,7 +60,7 @@ def reference_features(
     by_experiment=True,
     gpu=True,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=LONGEST_UNSCORED),
-    code_version=code_versions.SCORES,
+    code_version=f"{code_versions.SCORES}.{code_versions.SCORE_ROWS}",
 )
 def scores(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult:
     """FID, CLIP-FID, CLIPSIM, FVD and IS of the four variants, with n and the difference to the baseline.

@@ -24,6 +24,9 @@ BLEND = 2
 the keys of videos of several noises, and in the setting eta instead of an asset's code version."""
 FEATURES = 2
 SCORES = 2
-TABLES = 2
-FIGURES = 2
-GALLERY = 1
+"""The number and interval of one metric of one variant: an item."""
+SCORE_ROWS = 1
+"""The table that items become: the columns of its rows, and its notes. No item is made again for it."""
+TABLES = 3
+FIGURES = 3
+GALLERY = 2

@@ -13,6 +13,7 @@ from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
+from onaspr_core.evaluation.settings import PAPER
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
 from onaspr_core.settings import (
@@ -197,11 +198,13 @@ def _backbone(s: Settings, e: Experiment) -> Content:
 
 def _evaluation(s: Settings, e: Experiment) -> Content:
     named = [one for one in e.evaluation.features if one[0] != "label" and one[1] is not None]
+    # What is as it always was is left out, so that no version moves for a setting that nobody uses.
+    usual = {"metrics"} if e.evaluation.metrics == PAPER else set()
     return {
         "label": e.evaluation.features.label,
         "networks": {role: _network(s, network) for role, network in named},
         "benchmark": _benchmark(s, e.evaluation.benchmark),
-        **e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark"}),
+        **e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark"} | usual),
     }
 
 

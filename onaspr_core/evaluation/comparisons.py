@@ -18,6 +18,9 @@ import numpy.typing as npt
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.statistics import Interval
 
+SMALLEST_EFFECT = 1e-4
+"""A difference of this many standard deviations is taken for none when prompts are counted."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -83,6 +86,26 @@ def win_rate(differences: npt.ArrayLike, *, lower_is_better: bool = False, level
     return Interval(rate, min(rate, centre - margin), max(rate, centre + margin))
 
 
+@dataclass(frozen=True)
+class ByPrompt:
+    """How often a variant is better, and how many prompts it takes to see its difference."""
+
+    wins: Interval
+    prompts_needed: int | None
+
+
+def by_prompt(differences: npt.ArrayLike, *, lower_is_better: bool = False) -> ByPrompt:
+    """Win rate and prompts needed of per-prompt differences (n,), n ≥ 2, with their own deviation.
+
+    Raises UserError like `win_rate`, and for one prompt, which has no deviation.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    wins = win_rate(d, lower_is_better=lower_is_better)
+    if len(d) < 2:
+        raise UserError("One prompt has no deviation; a comparison needs at least 2.")
+    return ByPrompt(wins, prompts_needed(float(d.mean()), float(d.std(ddof=1))))
+
+
 def prompts_needed(
     difference: float, deviation: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> int | None:
@@ -91,13 +114,14 @@ def prompts_needed(
     `deviation` is the standard deviation (ddof = 1) of per-prompt differences; for a set metric give its
     jackknifed standard error times √prompts. ((z + z_power)·deviation/difference)² + z²/2 with z the quantile
     of 1 − α/2, rounded up (Guenther 1981): within one of the t-test's exact number. At least 2; None for no
-    difference, which no number shows. Raises UserError for a negative or non-finite argument.
+    difference, which no number shows, and for one below a ten-thousandth of the deviation (785
+    million prompts). Raises UserError for a negative or non-finite argument.
     """
     if not (math.isfinite(difference) and math.isfinite(deviation)) or deviation < 0.0:
         raise UserError(f"No number of prompts follows from {difference} with deviation {deviation}.")
     if not (0.0 < alpha < 1.0 and 0.0 < power < 1.0):
         raise UserError(f"Power and α lie between 0 and 1, not {power} and {alpha}.")
-    if difference == 0.0:
+    if abs(difference) <= SMALLEST_EFFECT * deviation or difference == 0.0:
         return None
     z = NormalDist().inv_cdf(1.0 - alpha / 2.0)
     wanted = z + NormalDist().inv_cdf(power)

@@ -18,12 +18,21 @@ import numpy.typing as npt
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.extractors import Arrays, FeatureExtractor, FeatureSet, load
+from onaspr_core.evaluation.extractors import (
+    Arrays,
+    FeatureExtractor,
+    FeatureSet,
+    Role,
+    load,
+)
 from onaspr_core.evaluation.frame_sampling import ALL_FRAMES, FrameRule
 from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 KIND = "features"
+
+OF_WHOLE_VIDEOS: tuple[Role, ...] = ("video classifier", "pixels")
+"""Roles that see a video's frames in their order, repeated ones as well."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def _sample(item: FeatureItem, frames: Frames) -> _Sampled:
 
 def _encode(extractor: FeatureExtractor, videos: Sequence[_Sampled]) -> list[Arrays]:
     """Features of the sampled frames; an image network encodes a frame that a rule repeats once."""
-    if extractor.feature_set.role == "video classifier":
+    if extractor.feature_set.role in OF_WHOLE_VIDEOS:
         return extractor.features([one.frames[one.positions] for one in videos])
     encoded = extractor.features([one.frames for one in videos])
     return [

@@ -31,7 +31,7 @@ from onaspr_core.paths import file_sha256, folder_fingerprint
 from onaspr_core.video import Frames
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-Role = Literal["image classifier", "image-text model", "video classifier"]
+Role = Literal["image classifier", "image-text model", "video classifier", "pixels"]
 
 ARITHMETIC: dict[Role, Literal["float", "uint8"]] = {
     "image classifier": "float",
@@ -184,6 +184,8 @@ def _classes(architecture: str) -> LabelGroup:
 
 def is_shipped(feature_set: FeatureSet) -> bool:
     """Whether a network is the miniature's own, wherever its files lie and whatever its label says."""
+    if feature_set.role not in SHIPPED:
+        return False
     try:
         shipped = describe(feature_set.role, SHIPPED[feature_set.role], feature_set.label, Path())
     except UserError:
@@ -210,6 +212,7 @@ ARCHITECTURES: dict[Role, tuple[str, ...]] = {
 """What each role can be, in a folder or of a hub."""
 
 INCEPTION, I3D, C3D = "Inception-v3", "I3D", "C3D"
+PIXELS = "pixel differences"
 
 SINGLE_FILES: dict[tuple[Role, str], str] = {
     ("image classifier", ".pt"): INCEPTION,
@@ -218,8 +221,8 @@ SINGLE_FILES: dict[tuple[Role, str], str] = {
 }
 """What a file has to be, by role and suffix."""
 
-MODULES = {INCEPTION: "torchscript_models", I3D: "torchscript_models", C3D: "c3d"}
-"""Where the networks in a file are loaded."""
+MODULES = {INCEPTION: "torchscript_models", I3D: "torchscript_models", C3D: "c3d", PIXELS: "pixels"}
+"""Where what is no model of transformers is loaded."""
 
 NUMBERED_CLASSES = {INCEPTION: 1008, I3D: 400}
 """How many classes, named by their position: those of ImageNet as Inception counts them, of Kinetics-400."""

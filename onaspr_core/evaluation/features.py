@@ -28,7 +28,8 @@ from onaspr_core.evaluation.frame_sampling import (
     FrameRule,
     fvd_real,
 )
-from onaspr_core.evaluation.metrics import Network
+from onaspr_core.evaluation.metrics import Network, metrics_of
+from onaspr_core.evaluation.pixels import describe_pixels
 from onaspr_core.paths import file_sha256
 from onaspr_core.settings import Experiment, NetworkSettings
 from onaspr_core.video import Frames, read_frames
@@ -40,17 +41,19 @@ class FeatureSets:
     """The networks of an experiment, described and not loaded.
 
     `video` is None where it makes images. `classes` is what class probabilities of videos are read from, None
-    where that is `video`; no real video is shown to it.
+    where that is `video`. `pixels` is there where a chosen metric reads them. No real video is shown to these
+    two.
     """
 
     image: FeatureSet
     image_text: FeatureSet
     video: FeatureSet | None
     classes: FeatureSet | None = None
+    pixels: FeatureSet | None = None
 
     def __iter__(self) -> Iterator[FeatureSet]:
-        """Image classifier, image-text model, and the video classifiers that there are."""
-        found = (self.image, self.image_text, self.video, self.classes)
+        """Image classifier, image-text model, and of video classifiers and pixels those that there are."""
+        found = (self.image, self.image_text, self.video, self.classes, self.pixels)
         return (one for one in found if one is not None)
 
     @property
@@ -99,12 +102,15 @@ def feature_sets(workspace: Workspace, e: Experiment) -> FeatureSets:
     def of_videos(network: str | NetworkSettings | None) -> FeatureSet | None:
         return None if network is None else describe("video classifier", network, chosen.label, base)
 
+    images = workspace.settings.backbones[e.backbone].makes_images
+    metrics = metrics_of(images, e.evaluation.metrics)
     video, classes = of_videos(chosen.video_classifier), of_videos(chosen.inception_score_network)
     return FeatureSets(
         describe("image classifier", chosen.image_classifier, chosen.label, base),
         describe("image-text model", chosen.image_text, chosen.label, base),
         video,
         None if video and classes and classes.fingerprint == video.fingerprint else classes,
+        describe_pixels() if any(one.network == "pixels" for one in metrics) else None,
     )
 
 
@@ -119,6 +125,8 @@ def generated_items(sets: FeatureSets, name: str, video_key: str, read: Callable
         items["video"] = video_item(name, video_key, sets.video, ALL_FRAMES, read)
     if sets.classes:
         items["classes"] = video_item(name, video_key, sets.classes, ALL_FRAMES, read)
+    if sets.pixels:
+        items["pixels"] = video_item(name, video_key, sets.pixels, ALL_FRAMES, read)
     return items
 
 
@@ -156,7 +164,7 @@ def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
         )
     items = [item for video in videos for item in video.values()]
     outcome = make_features(workspace, items, e.evaluation.batch_size)
-    shown = ", ".join(one.name for one in sets if one is not sets.classes)
+    shown = ", ".join(one.name for one in sets if one not in (sets.classes, sets.pixels))
     facts = {"real_videos": len(videos), "feature_sets": shown}
     if sets.video:
         facts["fvd_frames"] = real_shape(workspace, e).fvd_rule.name

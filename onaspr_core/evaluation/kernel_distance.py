@@ -8,6 +8,7 @@ Float64; kernels are summed in blocks, so memory grows with the samples and not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from onaspr_core.errors import UserError
 
 Array = npt.NDArray[np.float64]
 Kernel = Callable[[Array, Array], Array]
+Owners = npt.NDArray[np.int64]
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -39,9 +41,7 @@ def kernel_distance(
     video of each row: pairs of one video are left out as a row with itself is, without which frames of one
     video bias it upward. Raises UserError for shapes that do not fit, one video alone, or values not finite.
     """
-    a, b = _pair(features_a, features_b)
-    own = _mean_of_distinct(a, owners_a) + _mean_of_distinct(b, owners_b)
-    return own - 2.0 * _sum_between(a, b, _cubic) / (len(a) * len(b))
+    return KID.of(features_a, features_b, owners_a=owners_a, owners_b=owners_b)
 
 
 def kernel_distance_over_subsets(
@@ -79,8 +79,7 @@ def cmmd(embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike) -> float:
     whose embeddings are of ViT-L/14 at 336 pixels: with another model, numbers do not compare.
     Raises UserError like `kernel_distance`, and for a zero embedding.
     """
-    a, b = _pair(embeddings_a, embeddings_b)
-    return CMMD_SCALE * max(0.0, _biased(_unit(a), _unit(b), _gaussian))
+    return CMMD.of(embeddings_a, embeddings_b)
 
 
 def jedi_distance(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
@@ -91,8 +90,87 @@ def jedi_distance(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float
     times 100), whose features are V-JEPA's; with others, numbers do not compare.
     Raises UserError like `kernel_distance`.
     """
-    a, b = _pair(features_a, features_b)
-    return JEDI_SCALE * max(0.0, _biased(a, b, _square))
+    return JEDI.of(features_a, features_b)
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """A squared maximum mean discrepancy: its kernel, its scale, and which estimate is taken.
+
+    `unbiased` leaves out a row's pairs with itself and with rows of the same owner, and may be negative; the
+    other estimate keeps all pairs, whoever owns them, and is ≥ 0. `unit` brings rows to unit length first.
+    """
+
+    kernel: Kernel
+    scale: float = 1.0
+    unbiased: bool = True
+    unit: bool = False
+
+    def of(
+        self,
+        features_a: npt.ArrayLike,
+        features_b: npt.ArrayLike,
+        *,
+        owners_a: npt.ArrayLike | None = None,
+        owners_b: npt.ArrayLike | None = None,
+    ) -> float:
+        """The distance of (n, d) and (m, d); owners and errors are those of `kernel_distance`."""
+        a, b = self._prepared(features_a, features_b)
+        own = self._mean_within(a, owners_a) + self._mean_within(b, owners_b)
+        return self._scaled(own - 2.0 * _sum_between(a, b, self.kernel) / (len(a) * len(b)))
+
+    def without(
+        self,
+        features_a: npt.ArrayLike,
+        features_b: npt.ArrayLike,
+        groups: npt.ArrayLike,
+        *,
+        owners_a: npt.ArrayLike | None = None,
+        owners_b: npt.ArrayLike | None = None,
+    ) -> Array:
+        """The distance with each group of the first side's rows left out in turn: what a jackknife reads.
+
+        `groups` (n,) numbers the group of each row from 0, all rows of one owner in one; the result is
+        (groups,). Each is exact, from sums of each row that are taken once. Raises UserError like `of`, and
+        where the rest without a group is of one owner.
+        """
+        a, b = self._prepared(features_a, features_b)
+        labels = np.asarray(groups, dtype=np.int64)
+        owners = self._owners(a, owners_a)
+        within, between = _row_sums(a, a, self.kernel, owners), _row_sums(a, b, self.kernel)
+        real = self._mean_within(b, owners_b)
+        found = np.empty(int(labels.max()) + 1)
+        for group in range(len(found)):
+            out, left = labels == group, labels != group
+            inside = _sum_within(a[out], self.kernel, None if owners is None else owners[out])
+            total = float(within.sum()) - 2.0 * float(within[out].sum()) + inside
+            own = total / _pairs(int(left.sum()), None if owners is None else owners[left])
+            found[group] = own + real - 2.0 * float(between[left].mean()) / len(b)
+        return np.array([self._scaled(one) for one in found])
+
+    def _prepared(self, features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> tuple[Array, Array]:
+        a, b = _pair(features_a, features_b)
+        return (_unit(a), _unit(b)) if self.unit else (a, b)
+
+    def _scaled(self, value: float) -> float:
+        return self.scale * (value if self.unbiased else max(0.0, value))
+
+    def _owners(self, x: Array, owners: npt.ArrayLike | None) -> Owners | None:
+        """Whose each row is, from 0, where that counts; by default each row is its own."""
+        if not self.unbiased:
+            return None
+        labels = (
+            np.arange(len(x)) if owners is None else np.unique(np.asarray(owners), return_inverse=True)[1]
+        )
+        if labels.shape != (len(x),):
+            raise UserError(
+                f"{len(x)} samples have owners of shape {labels.shape}; give one owner per sample."
+            )
+        return labels
+
+    def _mean_within(self, x: Array, owners: npt.ArrayLike | None) -> float:
+        labels = self._owners(x, owners)
+        return _sum_within(x, self.kernel, labels) / _pairs(len(x), labels)
 
 
 def _cubic(x: Array, y: Array) -> Array:
@@ -109,16 +187,11 @@ def _gaussian(x: Array, y: Array) -> Array:
     return np.asarray(np.exp((x @ y.T - 1.0) / CMMD_SIGMA**2), dtype=np.float64)
 
 
-def _biased(a: Array, b: Array, kernel: Kernel) -> float:
-    between = _sum_between(a, b, kernel) / (len(a) * len(b))
-    return _sum_within(a, kernel) / len(a) ** 2 + _sum_within(b, kernel) / len(b) ** 2 - 2.0 * between
-
-
 def _sum_between(a: Array, b: Array, kernel: Kernel) -> float:
     return sum(float(kernel(a[start : start + _ROWS], b).sum()) for start in range(0, len(a), _ROWS))
 
 
-def _sum_within(x: Array, kernel: Kernel, owners: npt.NDArray[np.int64] | None = None) -> float:
+def _sum_within(x: Array, kernel: Kernel, owners: Owners | None = None) -> float:
     """Sum of k(x_i, x_j) over all i, j, or over those of different owners; each pair is computed once."""
     total = 0.0
     for start in range(0, len(x), _ROWS):
@@ -130,15 +203,25 @@ def _sum_within(x: Array, kernel: Kernel, owners: npt.NDArray[np.int64] | None =
     return total
 
 
-def _mean_of_distinct(x: Array, owners: npt.ArrayLike | None) -> float:
-    """Mean of the cubic kernel over ordered pairs of rows of different owners; by default each is its own."""
-    labels = np.arange(len(x)) if owners is None else np.unique(np.asarray(owners), return_inverse=True)[1]
-    if labels.shape != (len(x),):
-        raise UserError(f"{len(x)} samples have owners of shape {labels.shape}; give one owner per sample.")
-    pairs = len(x) ** 2 - int(np.square(np.bincount(labels)).sum())
+def _row_sums(a: Array, b: Array, kernel: Kernel, owners: Owners | None = None) -> Array:
+    """Sum over j of k(a_i, b_j) for each i; with the owners of both, over those of another owner."""
+    sums = np.empty(len(a))
+    for start in range(0, len(a), _ROWS):
+        k = kernel(a[start : start + _ROWS], b)
+        if owners is not None:
+            k[owners[start : start + _ROWS, None] == owners[None, :]] = 0.0
+        sums[start : start + _ROWS] = k.sum(axis=1)
+    return sums
+
+
+def _pairs(rows: int, owners: Owners | None) -> int:
+    """How many ordered pairs of rows count: all, or those of different owners."""
+    if owners is None:
+        return rows**2
+    pairs = rows**2 - int(np.square(np.bincount(owners)).sum())
     if pairs == 0:
         raise UserError("All samples are of one video; a kernel distance needs at least 2.")
-    return _sum_within(x, _cubic, labels) / pairs
+    return pairs
 
 
 def _pair(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> tuple[Array, Array]:
@@ -158,3 +241,10 @@ def _unit(x: Array) -> Array:
     if (lengths == 0.0).any():
         raise UserError("An embedding is zero and has no direction; look for the video that gave it.")
     return np.asarray(x / lengths, dtype=np.float64)
+
+
+KID = Discrepancy(_cubic)
+"""Of Inception features; KVD is the same of video features."""
+
+CMMD = Discrepancy(_gaussian, CMMD_SCALE, unbiased=False, unit=True)
+JEDI = Discrepancy(_square, JEDI_SCALE, unbiased=False)

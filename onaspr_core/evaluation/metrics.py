@@ -1,41 +1,61 @@
-"""The metrics by name, and how each turns features into numbers.
+"""The metrics by name: one table that says of each what it reads, which way is better, and its arithmetic.
 
-Belongs here: what a metric is called, which network it reads, which way is better, and its arithmetic
-on features that are already there. Items, keys and the catalog are the concern of `scores`.
+The arithmetic itself is in `arithmetic`; items, keys and the catalog are the concern of `scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from onaspr_core.evaluation.clipsim import clipsim
+from onaspr_core.evaluation.arithmetic import (
+    ALL,
+    FRECHET,
+    FRECHET_INFINITY,
+    INCEPTION,
+    AttributeRight,
+    OfSet,
+    OfVideo,
+    by_kernel,
+    clipsim_of,
+    consistency_of,
+    flicker_of,
+)
 from onaspr_core.evaluation.extractors import LabelGroup
-from onaspr_core.evaluation.frame_sampling import FID_GENERATED
-from onaspr_core.evaluation.inception_score import inception_score, joint_probabilities
+from onaspr_core.evaluation.frame_sampling import FID_GENERATED, FrameRule
+from onaspr_core.evaluation.kernel_distance import CMMD, JEDI, KID
 
-Array = npt.NDArray[np.float64]
-Tensors = Mapping[str, npt.NDArray[np.float32]]
-Network = Literal["image", "image_text", "video", "classes"]
+Network = Literal["image", "image_text", "video", "classes", "pixels"]
+Reads = Literal["text", "attributes", "classes", "splits"]
 
 RIGHT = "right:"
-ALL_RIGHT = "right:all"
+ALL_RIGHT = f"{RIGHT}{ALL}"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: `key` in the catalog, `title` for people, the network it reads, and its direction."""
+    """A metric: `key` in the catalog, `title` for people, the network it reads, and its arithmetic.
+
+    `reads` is what it needs beside features of videos: the prompt's text or attributes, class probabilities
+    in place of features, the splits of the settings. `frames` are those it takes of the generated frames that
+    are kept, None for all. `of_images` says whether images have it.
+    """
 
     key: str
     title: str
     network: Network
+    arithmetic: OfVideo | OfSet
     lower_is_better: bool
-    per_prompt: bool
-    needs_real: bool
+    needs_real: bool = False
+    reads: tuple[Reads, ...] = ()
+    frames: FrameRule | None = None
+    of_images: bool = True
+
+    @property
+    def per_prompt(self) -> bool:
+        """Whether each video has a value of its own."""
+        return isinstance(self.arithmetic, OfVideo)
 
     @property
     def arrow(self) -> str:
@@ -45,29 +65,55 @@ class Metric:
     @property
     def is_accuracy(self) -> bool:
         """Whether it is one of the classifier's attribute accuracies, shown in percent."""
-        return self.key.startswith(RIGHT)
+        return "attributes" in self.reads
 
-    @property
-    def reads_classes(self) -> bool:
-        """Whether it is computed from class probabilities, not from features."""
-        return self.key == "is" or self.is_accuracy
+
+def _distance(
+    key: str,
+    title: str,
+    network: Network,
+    arithmetic: OfSet,
+    frames: FrameRule | None = None,
+    of_images: bool = True,
+) -> Metric:
+    return Metric(key, title, network, arithmetic, True, needs_real=True, frames=frames, of_images=of_images)
 
 
 METRICS = (
-    Metric("fid", "FID", "image", lower_is_better=True, per_prompt=False, needs_real=True),
-    Metric("clip_fid", "CLIP-FID", "image_text", lower_is_better=True, per_prompt=False, needs_real=True),
-    Metric("clipsim", "CLIPSIM", "image_text", lower_is_better=False, per_prompt=True, needs_real=False),
-    Metric("fvd", "FVD", "video", lower_is_better=True, per_prompt=False, needs_real=True),
-    Metric("is", "IS", "video", lower_is_better=False, per_prompt=False, needs_real=False),
+    _distance("fid", "FID", "image", FRECHET),
+    _distance("clip_fid", "CLIP-FID", "image_text", FRECHET, FID_GENERATED),
+    Metric("clipsim", "CLIPSIM", "image_text", OfVideo(clipsim_of), lower_is_better=False, reads=("text",)),
+    _distance("fvd", "FVD", "video", FRECHET, of_images=False),
+    Metric("is", "IS", "video", INCEPTION, lower_is_better=False, reads=("classes", "splits")),
+    _distance("kid", "KID", "image", by_kernel(KID)),
+    _distance("kvd", "KVD", "video", by_kernel(KID), of_images=False),
+    _distance("cmmd", "CMMD", "image_text", by_kernel(CMMD), FID_GENERATED),
+    _distance("jedi", "JEDi", "video", by_kernel(JEDI), of_images=False),
+    _distance("fid_infinity", "FID∞", "image", FRECHET_INFINITY),
+    _distance("fvd_infinity", "FVD∞", "video", FRECHET_INFINITY, of_images=False),
+    Metric(
+        "temporal_flicker", "flicker", "pixels", OfVideo(flicker_of), lower_is_better=True, of_images=False
+    ),
+    Metric(
+        "frame_consistency",
+        "frame consistency",
+        "image_text",
+        OfVideo(consistency_of),
+        lower_is_better=False,
+        of_images=False,
+    ),
 )
-"""The paper's five, in the order of its Table 1."""
+"""The paper's five, in the order of its Table 1, then those beyond it. A table shows them in this order."""
+
+BY_KEY = {metric.key: metric for metric in METRICS}
 
 
-def metrics_of(images: bool) -> tuple[Metric, ...]:
-    """The metrics of videos, or of images: without FVD, and with the image network's inception score."""
+def metrics_of(images: bool, keys: Collection[str]) -> tuple[Metric, ...]:
+    """The chosen metrics that videos have, or images, whose inception score the image network gives."""
+    chosen = [metric for metric in METRICS if metric.key in keys]
     if not images:
-        return METRICS
-    return tuple(replace(one, network=_of_images(one.network)) for one in METRICS if one.key != "fvd")
+        return tuple(chosen)
+    return tuple(replace(one, network=_of_images(one.network)) for one in chosen if one.of_images)
 
 
 def _of_images(network: Network) -> Network:
@@ -76,12 +122,13 @@ def _of_images(network: Network) -> Network:
 
 def metric_named(key: str) -> Metric:
     """The metric with a catalog key; "right:GROUP" are the classifier's attribute accuracies."""
-    for metric in METRICS:
-        if metric.key == key:
-            return metric
+    if key in BY_KEY:
+        return BY_KEY[key]
     if key.startswith(RIGHT):
-        title = f"{key.removeprefix(RIGHT)} right"
-        return Metric(key, title, "video", lower_is_better=False, per_prompt=True, needs_real=False)
+        wanted = key.removeprefix(RIGHT)
+        own = OfVideo(AttributeRight(wanted))
+        reads: tuple[Reads, ...] = ("attributes", "classes")
+        return Metric(key, f"{wanted} right", "video", own, lower_is_better=False, reads=reads)
     raise KeyError(f"no metric {key!r}")
 
 
@@ -100,62 +147,3 @@ def attribute_metrics(
     keys = [f"{RIGHT}{name}" for name in measurable] + ([ALL_RIGHT] if len(measurable) > 1 else [])
     named = [metric_named(key) for key in keys]
     return [replace(one, network=_of_images(one.network)) for one in named] if images else named
-
-
-def clipsim_of(video: Tensors, text: Tensors) -> float:
-    """CLIPSIM of one video from its frames' and its prompt's embeddings."""
-    return clipsim(video["features"], text["features"])
-
-
-def attribute_right(
-    metric: Metric, video: Tensors, attributes: Mapping[str, str], groups: Sequence[LabelGroup]
-) -> float:
-    """1 where the classifier's likeliest value is the prompt's, else 0."""
-    wanted = metric.key.removeprefix(RIGHT)
-    chosen = [
-        group
-        for group in groups
-        if group.name in attributes and (metric.key == ALL_RIGHT or group.name == wanted)
-    ]
-    right = [
-        group.values[int(video[f"probabilities/{group.name}"].argmax())] == attributes[group.name]
-        for group in chosen
-    ]
-    return float(all(right))
-
-
-def rows_of(
-    metric: Metric, videos: Sequence[Tensors], generated: bool
-) -> tuple[Array, npt.NDArray[np.int64]]:
-    """What a set metric reads, (rows, d), and which video each row belongs to.
-
-    FVD has one row a video, IS the joint class probabilities; FID has five frames, and CLIP-FID the same
-    five of all the generated frames that CLIPSIM has embedded. An image has one row.
-    """
-    if metric.key == "is":
-        names = sorted(name for name in videos[0] if name.startswith("probabilities/"))
-        rows = joint_probabilities(
-            [np.concatenate([np.atleast_2d(video[name]) for video in videos]) for name in names]
-        )
-        return rows, np.arange(len(videos))
-    own = [np.atleast_2d(video["features"]) for video in videos]
-    if metric.key == "clip_fid" and generated:
-        own = [rows[list(FID_GENERATED.indices(len(rows)))] if len(rows) > 1 else rows for rows in own]
-    owners = np.repeat(np.arange(len(own)), [len(rows) for rows in own])
-    return np.concatenate(own).astype(np.float64), owners
-
-
-def shuffled_inception_score(
-    probabilities: Array, counts: npt.NDArray[np.int64] | None, splits: int, seed: int
-) -> tuple[float, float]:
-    """Inception score of rows in a seeded order, each repeated as often as `counts` says.
-
-    Prompt files are often sorted by class, and splits of consecutive rows would then each see a few
-    classes only; the order is therefore drawn once from the evaluation's seed. `counts` None takes each
-    row once. Result and errors are those of `inception_score`.
-    """
-    rows = (
-        np.arange(len(probabilities)) if counts is None else np.repeat(np.arange(len(probabilities)), counts)
-    )
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return inception_score(probabilities[rows[order]], splits)

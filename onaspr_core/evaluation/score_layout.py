@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from onaspr_core.evaluation.arithmetic import Bootstrap, OfSet
 from onaspr_core.evaluation.metrics import Metric, metric_named
 from onaspr_core.evaluation.score_table import Score, ScoreTable
 from onaspr_core.markdown import cell
@@ -22,7 +23,7 @@ def markdown_table(table: ScoreTable) -> str:
     head = ["metric", "n", *(f"`{variant}`" for variant in table.variants)]
     lines = [_row(head), _row([":---", "---:", *["---:"] * len(table.variants)])]
     for metric in table.metrics:
-        cells = [_markdown_cell(table.get(variant, metric.key)) for variant in table.variants]
+        cells = [_markdown_cell(table, table.get(variant, metric.key)) for variant in table.variants]
         lines.append(_row([cell(f"{metric.title} {metric.arrow}"), count_of(table, metric), *cells]))
     notes = "\n".join(f"- {note}" for note in notes_of(table))
     return "\n".join(lines) + f"\n\n{notes}\n"
@@ -55,10 +56,18 @@ def format_difference(score: Score) -> str:
     return f"{first}{unit} [{', '.join(rest)}]" if rest else f"{first}{unit}"
 
 
-def format_marked(score: Score) -> str:
-    """The difference with `MARK` behind it where it is supported."""
+def format_marked(table: ScoreTable, score: Score) -> str:
+    """The difference with `MARK` behind it where the table supports it."""
     text = format_difference(score)
-    return f"{text}{MARK}" if score.supported else text
+    return f"{text}{MARK}" if table.supported(score) else text
+
+
+def mark_rule(table: ScoreTable) -> str:
+    """When a difference of the table is marked, in words that follow "where"."""
+    words = {2: "two", 3: "three"}
+    family = words.get(table.family, str(table.family))
+    corrected = f", corrected for {family} comparisons by Holm" if table.family > 1 else ""
+    return f"the 95 % interval leaves out zero and the sign-flip test finds a difference at 5 %{corrected}"
 
 
 def count_of(table: ScoreTable, metric: Metric) -> str:
@@ -74,6 +83,7 @@ def footnotes(table: ScoreTable) -> list[str]:
     by_extractor: dict[str, list[str]] = {}
     by_frames: dict[str, list[str]] = {}
     by_interval: dict[str, list[str]] = {}
+    by_caution: dict[str, list[str]] = {}
     for metric in table.metrics:
         scores = [score for score in table.scores if score.metric == metric.key]
         first = scores[0]
@@ -82,30 +92,63 @@ def footnotes(table: ScoreTable) -> list[str]:
             by_frames.setdefault(_frames(scores), []).append(metric.title)
         for kind in dict.fromkeys(score.interval for score in scores if score.interval):
             by_interval.setdefault(kind, []).append(metric.title)
+        for caution in dict.fromkeys(score.caution for score in scores if score.caution):
+            by_caution.setdefault(caution, []).append(metric.title)
     used = "; ".join(f"{name} for {', '.join(titles)}" for name, titles in by_extractor.items())
     notes = [f"Features: {used}."]
     notes += [f"Samples of {', '.join(titles)}: {frames}." for frames, titles in by_frames.items()]
     notes += [f"Intervals of {', '.join(titles)}: {kind}." for kind, titles in by_interval.items()]
-    return [*notes, *_unmarked(table), *table.notes]
+    notes += [f"{', '.join(titles)}: {caution}." for caution, titles in by_caution.items()]
+    return [*notes, *_unmarked(table), *_by_prompt(table), *table.notes]
 
 
 def notes_of(table: ScoreTable) -> list[str]:
     """Footnotes, with what the mark means where it stands in the table."""
-    marked = any(score.supported for score in table.scores)
-    meaning = f"Marked {MARK}: the 95 % interval leaves out zero; not corrected for several comparisons."
+    marked = any(table.supported(score) for score in table.scores)
+    meaning = f"Marked {MARK}: {mark_rule(table)}."
     return [*footnotes(table), *([meaning] if marked else [])]
 
 
 def _unmarked(table: ScoreTable) -> list[str]:
     """Why differences of set metrics carry no mark, where any is compared at all."""
     compared = {score.metric for score in table.scores if score.difference is not None}
-    titles = [one.title for one in table.metrics if one.key in compared and not one.per_prompt]
-    if not titles:
-        return []
-    return [
-        f"{', '.join(titles)}: a difference is never marked. Its interval comes from resamples of a biased "
-        "statistic and only shows how far the number spreads."
+    of_sets = [
+        (one.title, one.arithmetic.interval)
+        for one in table.metrics
+        if one.key in compared and isinstance(one.arithmetic, OfSet)
     ]
+    resampled = [title for title, interval in of_sets if isinstance(interval, Bootstrap)]
+    others = [title for title, interval in of_sets if not isinstance(interval, Bootstrap)]
+    found = []
+    if resampled:
+        found.append(
+            f"{', '.join(resampled)}: a difference is never marked. Its interval comes from resamples of a "
+            "biased statistic and only shows how far the number spreads."
+        )
+    if others:
+        found.append(f"{', '.join(others)}: a difference is never marked; only paired prompts are tested.")
+    return found
+
+
+def _by_prompt(table: ScoreTable) -> list[str]:
+    """How often each variant is better, and how many prompts its difference takes; then what that means."""
+    found = []
+    for metric in table.metrics:
+        compared = [s for s in table.scores if s.metric == metric.key and s.wins is not None]
+        if compared:
+            found.append(f"{metric.title} by prompt: {'; '.join(_wins(score) for score in compared)}.")
+    meaning = (
+        "By prompt: the share of paired prompts where the variant is better than the baseline, ties as half, "
+        "with Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as "
+        "large as the one observed with 80 % power."
+    )
+    return [*found, meaning] if found else []
+
+
+def _wins(score: Score) -> str:
+    rate, low, high = (100.0 * (one or 0.0) for one in (score.wins, score.wins_low, score.wins_high))
+    needed = "no number of" if score.prompts_needed is None else f"{score.prompts_needed:,}"
+    return f"{score.variant} {rate:.1f} % [{low:.1f}, {high:.1f}], {needed} prompts needed"
 
 
 def _frames(scores: Sequence[Score]) -> str:
@@ -137,10 +180,10 @@ def _decimals(magnitude: float) -> int:
     return 4
 
 
-def _markdown_cell(score: Score | None) -> str:
+def _markdown_cell(table: ScoreTable, score: Score | None) -> str:
     if score is None:
         return "none"
-    difference = format_marked(score)
+    difference = format_marked(table, score)
     return format_value(score) + (f"<br>{difference}" if difference else "")
 
 

@@ -5,6 +5,7 @@ Computing a score is the concern of `scoring`, writing a table for people that o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -13,7 +14,9 @@ import duckdb
 import pyarrow as pa
 
 from onaspr_core.artifacts import content_key
+from onaspr_core.evaluation.comparisons import Comparison, supported
 from onaspr_core.evaluation.metrics import METRICS, Metric, metric_named
+from onaspr_core.evaluation.statistics import Interval
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -29,10 +32,12 @@ class Score:
     `n` videos were scored and `missing` were not there; `n_real` is the size of the real side (0 where
     there is none). `rows` and `rows_real` are how many samples the metric's statistics saw of either side:
     more than videos where several frames of each are compared. `splits` is the inception score's, `spread`
-    its standard deviation over them (None for one split, and for other metrics). `difference` is
-    this variant less the baseline over the `n_paired` prompts that both have, with the bounds of its
+    its standard deviation over them (None for one split), or an extrapolation's standard error. `difference`
+    is this variant less the baseline over the `n_paired` prompts that both have, with the bounds of its
     95 % interval; `interval` says how these were made, `p_value` is the sign-flip test's.
-    `label` and `extractor` name the features, `fingerprint` identifies them.
+    `label` and `extractor` name the features, `fingerprint` identifies them. Of a per-prompt metric `wins` is
+    the share of the paired prompts where the variant is better, with its 95 % bounds, and `prompts_needed`
+    how many would be needed to see the difference (`comparisons`). `caution` says why not to trust the value.
     """
 
     variant: str
@@ -55,16 +60,11 @@ class Score:
     n_paired: int
     interval: str
     key: str
-
-    @property
-    def supported(self) -> bool:
-        """Whether the difference of a per-prompt metric has an interval that leaves out zero.
-
-        Never for a set metric: its resamples are of a biased statistic (`interval_from_draws`).
-        """
-        if not metric_named(self.metric).per_prompt or self.low is None or self.high is None:
-            return False
-        return self.low > 0.0 or self.high < 0.0
+    wins: float | None = None
+    wins_low: float | None = None
+    wins_high: float | None = None
+    prompts_needed: int | None = None
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,34 @@ class ScoreTable:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Metrics that have a score: the paper's five in its order, then attribute accuracies."""
+        """Metrics that have a score, in the order of `METRICS`, then attribute accuracies."""
         present = dict.fromkeys(score.metric for score in self.scores)
         own = [metric for metric in METRICS if metric.key in present]
         return (*own, *(metric_named(key) for key in present if metric_named(key) not in METRICS))
+
+    @property
+    def family(self) -> int:
+        """How many differences of one metric are tested together, at most."""
+        counts = Counter(one.metric for one in self.scores if one.p_value is not None)
+        return max(counts.values(), default=0)
+
+    def supported(self, score: Score) -> bool:
+        """Whether the difference of one of its scores may be marked.
+
+        It may where the interval leaves out zero and the sign-flip test finds a difference at 5 %, corrected
+        by Holm for all variants under the metric. Never for a set metric: its resamples are of a biased
+        statistic (`interval_from_draws`).
+        """
+        if score.difference is None or score.low is None or score.high is None:
+            return False
+        family = [
+            (one.variant, Comparison(Interval(one.difference, one.low, one.high), one.p_value))
+            for one in self.scores
+            if one.metric == score.metric and metric_named(one.metric).per_prompt
+            if one.difference is not None and one.low is not None and one.high is not None
+        ]
+        marks = supported([comparison for _, comparison in family])
+        return any(mark for (variant, _), mark in zip(family, marks, strict=True) if variant == score.variant)
 
     def get(self, variant: str, metric: str) -> Score | None:
         """The score of a variant under a metric, or None where it could not be computed."""

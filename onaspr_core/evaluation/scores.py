@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from math import prod
+from typing import Any
 
 from onaspr_core import generation
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items, version_of
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.benchmarks import NO_BENCHMARK
+from onaspr_core.evaluation.comparisons import by_prompt
 from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.evaluation.encoding import FeatureItem, make_features, merge, text_item
-from onaspr_core.evaluation.extractors import FeatureSet, LabelGroup, is_shipped
+from onaspr_core.evaluation.extractors import FeatureSet
 from onaspr_core.evaluation.features import (
     FeatureSets,
     Items,
@@ -29,6 +29,7 @@ from onaspr_core.evaluation.features import (
 )
 from onaspr_core.evaluation.metrics import Network, attribute_metrics, metrics_of
 from onaspr_core.evaluation.score_layout import markdown_table
+from onaspr_core.evaluation.score_notes import Told, notes, shortage_of
 from onaspr_core.evaluation.score_table import (
     Score,
     ScoreTable,
@@ -43,11 +44,6 @@ from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
 
 __all__ = ["Score", "ScoreTable", "prompt_scores_of", "score_experiment", "scores_of"]
-
-IMAGES_NOTE = (
-    "Images: FID and CLIP-FID see one row of each, and of a real video every 12th frame, five at most; IS is "
-    "read from the image classifier, as it was first defined; FVD needs videos and is left out."
-)
 
 
 @dataclass(frozen=True)
@@ -133,10 +129,11 @@ def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
     """Every variant under every metric that can be measured at all."""
     groups, images = material.sets.classifier.groups, material.sets.video is None
     attributes = {prompt.id: dict(prompt.attributes) for prompt in material.prompts}
-    metrics = [metric for metric in metrics_of(images) if material.real or not metric.needs_real]
+    chosen = metrics_of(images, e.evaluation.metrics)
+    metrics = [metric for metric in chosen if material.real or not metric.needs_real]
     metrics += attribute_metrics(groups, list(attributes.values()), images)
     if material.sets.classes:
-        metrics = [replace(one, network="classes") if one.reads_classes else one for one in metrics]
+        metrics = [replace(one, network="classes") if "classes" in one.reads else one for one in metrics]
     items = []
     for metric in metrics:
         real = tuple(one[metric.network].key for one in material.real) if metric.needs_real else ()
@@ -144,7 +141,7 @@ def _score_items(e: Experiment, material: _Material) -> list[ScoreItem]:
         for variant in VARIANTS:
             own = material.side(variant, metric.network)
             first = variant == BASELINE
-            texts = {one: material.texts[one].key for one in own.prompts} if metric.key == "clipsim" else {}
+            texts = {one: material.texts[one].key for one in own.prompts} if "text" in metric.reads else {}
             asked = {one: attributes[one] for one in own.prompts} if metric.is_accuracy else {}
             items.append(
                 ScoreItem(
@@ -199,18 +196,30 @@ def _table(
     missing: Sequence[Failure],
 ) -> ScoreTable:
     existing = workspace.store.existing(KIND, [item.key for item in items])
-    scores = tuple(
-        _score(workspace, item, material.sets, len(material.prompts))
+    found = [
+        (item, Measured(**workspace.store.read_json(KIND, item.key)))
         for item in items
         if item.key in existing
+    ]
+    baselines = {item.metric.key: measured for item, measured in found if item.variant == BASELINE}
+    scores = tuple(
+        _score(item, measured, baselines.get(item.metric.key), material) for item, measured in found
     )
-    return ScoreTable(
-        e.name, len(material.prompts), scores, tuple(_notes(e, material, items, existing, missing))
+    told = Told(
+        e,
+        material.sets,
+        len(material.prompts),
+        len(material.real),
+        len(missing),
+        shortage_of(workspace, e),
+        computed=tuple(item.metric for item, _ in found),
+        lost=tuple(item.name for item in items if item.key not in existing),
     )
+    return ScoreTable(e.name, len(material.prompts), scores, tuple(notes(told)))
 
 
-def _score(workspace: Workspace, item: ScoreItem, sets: FeatureSets, prompts: int) -> Score:
-    measured = Measured(**workspace.store.read_json(KIND, item.key))
+def _score(item: ScoreItem, measured: Measured, baseline: Measured | None, material: _Material) -> Score:
+    sets, prompts = material.sets, len(material.prompts)
     network: FeatureSet = getattr(sets, item.metric.network)
     return Score(
         variant=item.variant,
@@ -222,7 +231,7 @@ def _score(workspace: Workspace, item: ScoreItem, sets: FeatureSets, prompts: in
         missing=prompts - len(item.own.prompts),
         rows=measured.rows,
         rows_real=measured.rows_real,
-        splits=item.splits if item.metric.key == "is" else None,
+        splits=item.splits if "splits" in item.metric.reads else None,
         label=network.label,
         extractor=network.name,
         fingerprint=network.fingerprint,
@@ -233,50 +242,25 @@ def _score(workspace: Workspace, item: ScoreItem, sets: FeatureSets, prompts: in
         n_paired=measured.n_paired,
         interval=measured.interval,
         key=item.key,
+        caution=measured.caution,
+        **_by_prompt(item, measured, baseline),
     )
 
 
-def _notes(
-    e: Experiment,
-    material: _Material,
-    items: Sequence[ScoreItem],
-    existing: set[str],
-    missing: Sequence[Failure],
-) -> Iterator[str]:
-    yield from _shipped_note(material.sets)
-    if any(item.metric.key == "is" and item.key in existing for item in items):
-        yield _inception_note(material.sets.classifier.groups, e.evaluation.inception_splits)
-    if material.sets.video is None:
-        yield IMAGES_NOTE
-    if e.evaluation.benchmark is None:
-        yield f"Benchmark {NO_BENCHMARK}."
-    elif not material.real:
-        yield "The benchmark has nothing that could be used; FID, CLIP-FID and FVD are left out."
-    if missing:
-        things = "videos" if material.sets.video else "images"
-        yield f"{len(missing)} of {len(material.prompts) * len(VARIANTS)} {things} are missing."
-    lost = [item.name for item in items if item.key not in existing]
-    if lost:
-        yield f"Not computed: {', '.join(lost)}."
-
-
-def _shipped_note(sets: FeatureSets) -> Iterator[str]:
-    """That scores on the miniature's networks stand alone, whatever the user calls these networks."""
-    shipped = list(dict.fromkeys(one.role for one in sets if is_shipped(one)))
-    if shipped:
-        yield (
-            f"The miniature's own small networks serve as {', '.join(shipped)}: scores on them compare "
-            "variants with one another and are not comparable with the paper's or with any other features."
-        )
-
-
-def _inception_note(groups: Sequence[LabelGroup], splits: int) -> str:
-    classes = prod(len(group.values) for group in groups)
-    over = f"the {classes} classes"
-    if len(groups) > 1:
-        over = f"the joint distribution of {' × '.join(group.name for group in groups)} ({classes} classes)"
-    parts = "1 split, so without a deviation" if splits == 1 else f"{splits} splits, mean ± deviation"
-    return f"IS: over {over}; {parts}."
+def _by_prompt(item: ScoreItem, own: Measured, baseline: Measured | None) -> dict[str, Any]:
+    """Win rate and prompts needed of a per-prompt metric that is compared; they follow from what is kept."""
+    if not item.metric.per_prompt or own.difference is None or baseline is None:
+        return {}
+    shared = own.per_prompt.keys() & baseline.per_prompt.keys()
+    differences = [own.per_prompt[one] - baseline.per_prompt[one] for one in sorted(shared)]
+    found = by_prompt(differences, lower_is_better=item.metric.lower_is_better)
+    wins = found.wins
+    return {
+        "wins": wins.estimate,
+        "wins_low": wins.low,
+        "wins_high": wins.high,
+        "prompts_needed": found.prompts_needed,
+    }
 
 
 def _keep(workspace: Workspace, e: Experiment, table: ScoreTable, items: Sequence[ScoreItem]) -> None:

@@ -14,19 +14,22 @@ import numpy as np
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.extractors import LabelGroup
-from onaspr_core.evaluation.frame_sampling import FID_GENERATED
-from onaspr_core.evaluation.frechet import ReferenceGaussian, frechet_distance
-from onaspr_core.evaluation.metrics import (
+from onaspr_core.evaluation.arithmetic import (
     Array,
-    Metric,
+    Bootstrap,
+    OfSet,
+    OfVideo,
+    Rows,
+    Scored,
+    Shown,
+    Sides,
     Tensors,
-    attribute_right,
-    clipsim_of,
-    rows_of,
-    shuffled_inception_score,
 )
+from onaspr_core.evaluation.extractors import LabelGroup
+from onaspr_core.evaluation.jackknife import jackknife, prompt_groups
+from onaspr_core.evaluation.metrics import Metric
 from onaspr_core.evaluation.statistics import (
+    Interval,
     interval_from_draws,
     paired_bootstrap,
     resample_counts,
@@ -37,8 +40,8 @@ KIND = "score"
 SET_RESAMPLES = 400
 """Resamples of a set metric: each is a distance of its own, where a mean's is one product."""
 
-LARGEST_RESAMPLE = 1e9
-"""Multiplications that one resample of a set metric may cost before its interval is left out."""
+FEWEST_JACKKNIFED = 3
+"""Prompts below which a set is not measured again with some of them left out."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ class ScoreItem:
             real=list(self.real),
             texts=dict(self.texts),
             attributes={key: dict(value) for key, value in self.attributes.items()},
-            frames=FID_GENERATED.name if self.metric.key == "clip_fid" else None,
-            splits=self.splits if self.metric.key == "is" else None,
+            frames=self.metric.frames.name if self.metric.frames else None,
+            splits=self.splits if "splits" in self.metric.reads else None,
             samples=self.samples,
             seed=self.seed,
         )
@@ -115,31 +118,36 @@ class Measured:
     n_paired: int = 0
     interval: str = ""
     per_prompt: Mapping[str, float] = field(default_factory=dict)
+    caution: str = ""
 
 
 class Scorer:
-    """Measures items one after another, reading each feature once and resampling each side once."""
+    """Measures items one after another: reads each feature once, measures and resamples each side once."""
 
     def __init__(self, read: Callable[[str], Tensors]) -> None:
         """`read` gives the arrays of a feature key."""
         self._read_from_store = read
         self._tensors: dict[str, Tensors] = {}
-        self._references: dict[tuple[str, tuple[str, ...]], ReferenceGaussian] = {}
+        self._real: dict[tuple[object, tuple[str, ...]], Rows] = {}
+        self._scored: dict[tuple[str, Side], Scored] = {}
         self._draws: dict[tuple[str, Side], Array | None] = {}
 
     def measure(self, item: ScoreItem) -> Measured:
         """Score one item. Raises UserError where there are too few videos for the metric."""
         if not item.own.prompts:
             raise UserError("no video of this variant could be scored; see what its asset reports as failed")
-        return self._per_prompt(item) if item.metric.per_prompt else self._set(item)
+        arithmetic = item.metric.arithmetic
+        if isinstance(arithmetic, OfVideo):
+            return self._per_prompt(item, arithmetic)
+        return self._set(item, arithmetic)
 
-    def _per_prompt(self, item: ScoreItem) -> Measured:
-        own = self._values(item, item.own)
+    def _per_prompt(self, item: ScoreItem, arithmetic: OfVideo) -> Measured:
+        own = self._values(item, item.own, arithmetic)
         value = float(np.mean(list(own.values())))
         shared = _shared(item)
         if item.baseline is None or len(shared) < 2:
             return Measured(value, len(own), per_prompt=own)
-        base = self._values(item, item.baseline.only(shared))
+        base = self._values(item, item.baseline.only(shared), arithmetic)
         differences = np.array([own[prompt] - base[prompt] for prompt in shared])
         found = paired_bootstrap(differences, samples=item.samples, seed=item.seed)
         return Measured(
@@ -154,76 +162,80 @@ class Scorer:
             per_prompt=own,
         )
 
-    def _values(self, item: ScoreItem, side: Side) -> dict[str, float]:
+    def _values(self, item: ScoreItem, side: Side, arithmetic: OfVideo) -> dict[str, float]:
         values = {}
         for prompt, key in zip(side.prompts, side.keys, strict=True):
-            if item.metric.key == "clipsim":
-                values[prompt] = clipsim_of(self._read(key), self._read(item.texts[prompt]))
-            else:
-                attributes = item.attributes[prompt]
-                values[prompt] = attribute_right(item.metric, self._read(key), attributes, item.groups)
+            text = self._read(item.texts[prompt]) if "text" in item.metric.reads else None
+            shown = Shown(self._read(key), text, item.attributes.get(prompt, {}), item.groups)
+            values[prompt] = arithmetic.value(shown)
         return values
 
-    def _set(self, item: ScoreItem) -> Measured:
-        value, spread = self._set_value(item, item.own)
-        alone = Measured(value, *self._row_counts(item), spread=spread)
+    def _set(self, item: ScoreItem, arithmetic: OfSet) -> Measured:
+        scored, sides = self._set_score(item, arithmetic, item.own), self._sides(item, arithmetic, item.own)
+        alone = Measured(
+            scored.value,
+            len(sides.own.values),
+            len(sides.real_rows.values) if sides.real_rows else 0,
+            spread=scored.spread,
+            caution=scored.caution,
+        )
         shared = _shared(item)
         if item.baseline is None or len(shared) < 2:
             return alone
         own, base = item.own.only(shared), item.baseline.only(shared)
-        difference = self._set_value(item, own)[0] - self._set_value(item, base)[0]
-        compared = replace(alone, difference=difference, n_paired=len(shared), interval="none: too costly")
-        own_draws, base_draws = self._resampled(item, own), self._resampled(item, base)
+        difference = (
+            self._set_score(item, arithmetic, own).value - self._set_score(item, arithmetic, base).value
+        )
+        compared = replace(alone, difference=difference, n_paired=len(shared))
+        if arithmetic.interval is None:
+            return replace(compared, interval="none: ± is the standard error of the fit")
+        if not isinstance(arithmetic.interval, Bootstrap) and len(shared) < FEWEST_JACKKNIFED:
+            return replace(compared, interval=f"none: fewer than {FEWEST_JACKKNIFED} prompts")
+        own_draws, base_draws = self._drawn(item, arithmetic, own), self._drawn(item, arithmetic, base)
         if own_draws is None or base_draws is None:
-            return compared
-        found = interval_from_draws(difference, own_draws - base_draws)
-        told = f"set metric, bootstrap over prompts, {len(own_draws)} resamples"
+            return replace(compared, interval="none: too costly")
+        found, told = _interval(arithmetic, difference, own_draws - base_draws)
         return replace(compared, low=found.low, high=found.high, interval=told)
 
-    def _row_counts(self, item: ScoreItem) -> tuple[int, int]:
-        """How many feature rows a set metric sees of the generated and of the real side."""
-        own = self._rows(item.metric, item.own.keys, generated=True)[0]
-        real = self._rows(item.metric, item.real, generated=False)[0] if item.real else ()
-        return len(own), len(real)
+    def _sides(self, item: ScoreItem, arithmetic: OfSet, side: Side) -> Sides:
+        own = arithmetic.rows([self._read(key) for key in side.keys], item.metric.frames)
+        place = (arithmetic.rows, item.real)
+        if item.real and place not in self._real:
+            self._real[place] = arithmetic.rows([self._read(key) for key in item.real], None)
+        return Sides(own, self._real.get(place), item.splits, item.seed)
 
-    def _set_value(self, item: ScoreItem, side: Side) -> tuple[float, float | None]:
-        rows, _ = self._rows(item.metric, side.keys, generated=True)
-        if item.metric.key == "is":
-            value, spread = shuffled_inception_score(rows, None, item.splits, item.seed)
-            return value, spread if item.splits > 1 else None
-        return frechet_distance(rows, self._rows(item.metric, item.real, generated=False)[0]), None
+    def _set_score(self, item: ScoreItem, arithmetic: OfSet, side: Side) -> Scored:
+        key = (item.metric.key, side)
+        if key not in self._scored:
+            self._scored[key] = arithmetic.score(self._sides(item, arithmetic, side))
+        return self._scored[key]
 
-    def _resampled(self, item: ScoreItem, side: Side) -> Array | None:
-        """The metric of each bootstrap resample of a side's prompts, or None where that costs too much."""
+    def _drawn(self, item: ScoreItem, arithmetic: OfSet, side: Side) -> Array | None:
+        """The metric of each resample of a side's prompts, or without each group of them; None: costly."""
         key = (item.metric.key, side)
         if key not in self._draws:
-            self._draws[key] = self._resample(item, side)
+            sides, prompts = self._sides(item, arithmetic, side), len(side.prompts)
+            if isinstance(arithmetic.interval, Bootstrap):
+                counts = resample_counts(prompts, min(item.samples, SET_RESAMPLES), item.seed)
+                self._draws[key] = arithmetic.interval.draws(sides, counts)
+            elif arithmetic.interval is not None:
+                groups = prompt_groups(prompts, seed=item.seed)
+                self._draws[key] = arithmetic.interval.without(sides, groups[sides.own.owners])
         return self._draws[key]
-
-    def _resample(self, item: ScoreItem, side: Side) -> Array | None:
-        rows, owners = self._rows(item.metric, side.keys, generated=True)
-        samples = min(item.samples, SET_RESAMPLES)
-        counts = resample_counts(len(side.prompts), samples, item.seed)
-        if item.metric.key == "is":
-            scores = [shuffled_inception_score(rows, own, item.splits, item.seed)[0] for own in counts]
-            return np.array(scores)
-        if len(rows) * rows.shape[1] * min(rows.shape) > LARGEST_RESAMPLE:
-            return None
-        place = (item.metric.key, item.real)
-        if place not in self._references:
-            reference_rows = self._rows(item.metric, item.real, generated=False)[0]
-            self._references[place] = ReferenceGaussian(reference_rows)
-        reference = self._references[place]
-        projected = reference.project(rows)
-        return np.array([reference.distance(projected, own[owners]) for own in counts])
-
-    def _rows(self, metric: Metric, keys: Sequence[str], generated: bool) -> tuple[Array, np.ndarray]:
-        return rows_of(metric, [self._read(key) for key in keys], generated)
 
     def _read(self, key: str) -> Tensors:
         if key not in self._tensors:
             self._tensors[key] = self._read_from_store(key)
         return self._tensors[key]
+
+
+def _interval(arithmetic: OfSet, difference: float, draws: Array) -> tuple[Interval, str]:
+    """The interval of a set metric's difference from that of both sides' draws, and how it was made."""
+    if isinstance(arithmetic.interval, Bootstrap):
+        found = interval_from_draws(difference, draws)
+        return found, f"set metric, bootstrap over prompts, {len(draws)} resamples"
+    told = f"set metric, {len(draws)} groups of prompts left out in turn"
+    return jackknife(difference, draws).interval, told
 
 
 def _shared(item: ScoreItem) -> list[str]:

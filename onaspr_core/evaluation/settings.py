@@ -6,7 +6,7 @@ What does not belong here: reading the settings file (`onaspr_core.settings`).
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from onaspr_core.evaluation.published import PUBLISHED
 from onaspr_core.setting_types import Count, Section
@@ -103,10 +103,30 @@ OF_VIDEOS = ("video_classifier", "inception_score_network")
 """Networks that read videos."""
 
 
+PAPER = ("fid", "clip_fid", "clipsim", "fvd", "is")
+"""The paper's metrics; the table of all is `onaspr_core.evaluation.metrics.METRICS`."""
+
+
+def _metrics(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Known keys in the table's order, which decides nothing but how a version is spelled."""
+    from onaspr_core.evaluation.metrics import BY_KEY
+
+    unknown = [key for key in keys if key not in BY_KEY]
+    if unknown or not keys:
+        wrong = f"unknown metric {unknown[0]!r}" if unknown else "names no metric"
+        raise ValueError(f"{wrong}; allowed: {', '.join(BY_KEY)}")
+    return tuple(key for key in BY_KEY if key in keys)
+
+
 class EvaluationSettings(Section):
-    """What is measured, on which features, with how much resampling."""
+    """What is measured, on which features, with how much resampling.
+
+    `metrics` are keys of `docs/metrics.md`, the paper's five where left out. What an experiment cannot
+    have (metrics of videos for images, of a real side without a benchmark) its table leaves out, and says so.
+    """
 
     features: FeatureSettings
+    metrics: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_metrics)] = PAPER
     benchmark: BenchmarkSettings | None = None
     inception_splits: Count = 10
     bootstrap_samples: Count = 2000

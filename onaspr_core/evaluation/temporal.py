@@ -16,6 +16,11 @@ def flicker(frames: npt.NDArray[np.uint8]) -> float:
     `frames` is uint8 (F, H, W, C), F ≥ 2. Motion counts as well as flicker: VBench takes still scenes.
     Raises UserError for another shape or type.
     """
+    return float(np.mean(steps(frames)))
+
+
+def steps(frames: npt.NDArray[np.uint8]) -> list[float]:
+    """The mean absolute difference of each two consecutive frames, F − 1 numbers; else as `flicker`."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or len(frames) < 2 or frames.size == 0:
         raise UserError(
             f"Flicker is measured between uint8 frames (F, H, W, C), at least 2, not {frames.dtype} "
@@ -23,8 +28,7 @@ def flicker(frames: npt.NDArray[np.uint8]) -> float:
         )
     pairs = pairwise(frames)
     # The larger less the smaller stays within uint8.
-    steps = [float((np.maximum(one, two) - np.minimum(one, two)).mean()) for one, two in pairs]
-    return float(np.mean(steps))
+    return [float((np.maximum(one, two) - np.minimum(one, two)).mean()) for one, two in pairs]
 
 
 def temporal_flickering(frames: npt.NDArray[np.uint8]) -> float:

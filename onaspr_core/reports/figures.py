@@ -25,7 +25,7 @@ from onaspr_core.compute import Outcome, Preview
 from onaspr_core.contact_sheet import spread
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.metrics import Metric
-from onaspr_core.evaluation.score_layout import count_of, format_value
+from onaspr_core.evaluation.score_layout import count_of, format_value, mark_rule
 from onaspr_core.evaluation.score_table import Score, ScoreTable, scores_of
 from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
@@ -106,7 +106,7 @@ def draw_scores(table: ScoreTable) -> Figure:
     figure = Figure(figsize=(3.6 * columns, 1.85 * rows + 0.7), layout="constrained")
     title = f"{table.experiment}: difference to the baseline, 95 % intervals"
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", parse_math=False)
-    told = "Filled: a per-prompt metric whose interval leaves out zero. Set metrics are never filled."
+    told = f"Filled: {mark_rule(table)}. Set metrics are never filled."
     figure.supxlabel(told, fontsize=7.5, x=0.01, ha="left", color="#5c636e")
     for i, metric in enumerate(metrics):
         _draw_metric(figure.add_subplot(rows, columns, i + 1), table, metric)
@@ -184,7 +184,7 @@ def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
             "o",
             color=colour,
             markersize=6,
-            markerfacecolor=colour if score.supported else "white",
+            markerfacecolor=colour if table.supported(score) else "white",
         )
     axes.axvline(0.0, color="#b9bcc2", linewidth=1, zorder=0)
     axes.set_yticks(range(len(scores)), [title_of(s.variant) for s in reversed(scores)])

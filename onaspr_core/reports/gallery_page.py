@@ -14,7 +14,13 @@ import jinja2
 from markupsafe import Markup
 
 from onaspr_core.evaluation.metrics import Metric
-from onaspr_core.evaluation.score_layout import count_of, footnotes, format_difference, format_value
+from onaspr_core.evaluation.score_layout import (
+    count_of,
+    footnotes,
+    format_difference,
+    format_value,
+    mark_rule,
+)
 from onaspr_core.evaluation.score_table import Score, ScoreTable
 from onaspr_core.variants import VARIANTS, title_of
 
@@ -112,6 +118,7 @@ def render_page(view: GalleryView) -> str:
         view=view,
         rows=[_table_row(view.table, metric) for metric in view.table.metrics],
         notes=footnotes(view.table),
+        mark_rule=mark_rule(view.table),
         variants=VARIANTS,
         title_of=title_of,
         style=Markup((TEMPLATES / "gallery.css").read_text(encoding="utf-8")),
@@ -130,13 +137,13 @@ def _table_row(table: ScoreTable, metric: Metric) -> Mapping[str, object]:
     scores = [table.get(variant, metric.key) for variant in table.variants]
     bounds = [abs(b) for s in scores if s for b in (s.difference, s.low, s.high) if b is not None]
     reach = max(bounds, default=0.0)
-    cells = [_cell(score, metric, reach) if score else None for score in scores]
+    cells = [_cell(table, score, metric, reach) if score else None for score in scores]
     return {"metric": metric, "count": count_of(table, metric), "cells": cells}
 
 
-def _cell(score: Score, metric: Metric, reach: float) -> Mapping[str, object]:
+def _cell(table: ScoreTable, score: Score, metric: Metric, reach: float) -> Mapping[str, object]:
     verdict = "even"
-    if score.supported and score.difference is not None:
+    if table.supported(score) and score.difference is not None:
         verdict = "better" if (score.difference < 0) == metric.lower_is_better else "worse"
     return {
         "value": format_value(score),

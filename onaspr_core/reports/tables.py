@@ -65,7 +65,7 @@ def text_table(table: ScoreTable) -> str:
         title = f"{metric.title} {metric.arrow}"
         scores = [table.get(variant, metric.key) for variant in table.variants]
         values.append([title, count_of(table, metric), *(format_value(s) if s else "none" for s in scores)])
-        differences.append([title, *(format_marked(s) if s else "none" for s in scores[1:])])
+        differences.append([title, *(format_marked(table, s) if s else "none" for s in scores[1:])])
     notes = [f"  {note}" for note in notes_of(table)]
     parts = [f"Experiment {table.experiment}, {table.prompts} prompts", "", *_aligned(values), ""]
     return "\n".join([*parts, *_aligned(differences), "", *notes]) + "\n"

@@ -72,12 +72,22 @@ def test_another_row_in_a_file_moves_the_setting_that_names_it(settings_file: Pa
 
 @pytest.mark.parametrize(
     "change",
-    ["rewriter = { timeout_seconds = 5.0 }", "evaluation.batch_size = 3", "inversion = { batch_size = 4 }"],
+    [
+        'evaluation.metrics = ["is", "fid", "clip_fid", "clipsim", "fvd"]',
+        "rewriter = { timeout_seconds = 5.0 }",
+        "evaluation.batch_size = 3",
+        "inversion = { batch_size = 4 }",
+    ],
 )
 def test_what_changes_no_result_moves_nothing(settings_file: Path, change: str) -> None:
     assert (
         moved(settings_file, lambda text: text.replace("gamma = 0.2", f"gamma = 0.2\n{change}", 1)) == set()
     )
+
+
+def test_another_choice_of_metrics_moves_the_evaluation_alone(settings_file: Path) -> None:
+    chosen = 'gamma = 0.2\nevaluation.metrics = ["kid"]'
+    assert moved(settings_file, lambda text: text.replace("gamma = 0.2", chosen, 1)) == {"evaluation|one"}
 
 
 def test_a_motion_adapter_moves_the_backbone_by_its_content(settings_file: Path) -> None:

@@ -72,6 +72,23 @@ def test_nothing_is_written_when_settings_are_wrong(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pool.csv", "prompts.txt", "settings.toml"]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [('["fid", "kdi"]', "unknown metric 'kdi'"), ("[]", "names no metric")]
+)
+def test_a_metric_that_is_not_known_is_a_mistake_that_names_all(
+    tmp_path: Path, given: str, told: str
+) -> None:
+    text = GOOD.replace(
+        "[experiments.e.evaluation.features]",
+        f"""[experiments.e.evaluation]
+metrics = {given}
+[experiments.e.evaluation.features]""",
+    )
+    found = mistakes(tmp_path, text)
+    assert f"experiments.e.evaluation.metrics: {told}; allowed: fid, clip_fid, clipsim, fvd, is, kid" in found
+    assert "frame_consistency" in found
+
+
 @pytest.mark.parametrize("text", ["pools = 3", "experiments = 1", "[experiments]\ne = 2", "[pools]\np = []"])
 def test_sections_of_the_wrong_shape_are_mistakes_and_not_crashes(tmp_path: Path, text: str) -> None:
     assert "mistake" in mistakes(tmp_path, text)

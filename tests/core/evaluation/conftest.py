@@ -70,6 +70,7 @@ class Bench:
     frames: int = 4
     splits: int = 2
     more_networks: str = ""
+    metrics: str = ""
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,6 +113,7 @@ class Bench:
         turned = {"label": self.label, "frames": self.frames, "splits": self.splits, "family": family}
         text = SETTINGS if self.frames == 1 else SETTINGS + VIDEO_CLASSIFIER + self.more_networks
         text = text.format(models=self.models, **turned) + (BENCHMARK if self.benchmark else "")
+        text = text.replace("batch_size = 4", f"batch_size = 4\n{self.metrics}")
         (self.folder / "settings.toml").write_text(text)
         return Workspace(load_settings(self.folder / "settings.toml"))
 

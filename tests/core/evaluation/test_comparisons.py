@@ -6,7 +6,14 @@ from scipy.stats import nct  # type: ignore[import-untyped]
 from scipy.stats import t as student
 
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.comparisons import Comparison, holm, prompts_needed, supported, win_rate
+from onaspr_core.evaluation.comparisons import (
+    Comparison,
+    by_prompt,
+    holm,
+    prompts_needed,
+    supported,
+    win_rate,
+)
 from onaspr_core.evaluation.statistics import Interval
 
 
@@ -81,3 +88,19 @@ def test_nonsense_is_refused() -> None:
             prompts_needed(difference, deviation)
     with pytest.raises(UserError):
         prompts_needed(1.0, 1.0, power=1.0)
+
+
+def test_both_numbers_by_prompt_are_those_of_the_differences() -> None:
+    d = np.array([0.3, -0.1, 0.2, 0.0])
+    found = by_prompt(d, lower_is_better=True)
+    assert found.wins == win_rate(d, lower_is_better=True)
+    assert found.wins.estimate == (1 + 0.5) / 4
+    assert found.prompts_needed == prompts_needed(float(d.mean()), float(d.std(ddof=1)))
+    with pytest.raises(UserError, match="at least 2"):
+        by_prompt([1.0])
+
+
+def test_an_effect_that_no_one_can_count_to_needs_no_number_of_prompts() -> None:
+    assert prompts_needed(1e-17, 1.0) is None
+    assert prompts_needed(1e-4 * 1.001, 1.0) == pytest.approx(7.85e8, rel=0.01)
+    assert prompts_needed(1e-300, 0.0) == 2

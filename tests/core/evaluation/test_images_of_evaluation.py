@@ -8,12 +8,12 @@ from PIL import Image
 
 from onaspr_core import generation
 from onaspr_core.checks.features import every_real_video_has_features
+from onaspr_core.evaluation.arithmetic import shuffled_inception_score
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets, reference_features
 from onaspr_core.evaluation.frechet import frechet_distance
 from onaspr_core.evaluation.inception_score import joint_probabilities
-from onaspr_core.evaluation.metrics import shuffled_inception_score
 from onaspr_core.evaluation.score_layout import footnotes
 from onaspr_core.evaluation.scores import score_experiment, scores_of
 from onaspr_core.prompts import load_prompts

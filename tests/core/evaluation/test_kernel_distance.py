@@ -7,6 +7,10 @@ import pytest
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation import kernel_distance as module
 from onaspr_core.evaluation.kernel_distance import (
+    CMMD,
+    JEDI,
+    KID,
+    Discrepancy,
     cmmd,
     jedi_distance,
     kernel_distance,
@@ -155,3 +159,24 @@ def test_one_video_wrong_owners_zero_embeddings_and_large_subsets_are_refused() 
         cmmd(a, np.zeros((4, 7)))
     with pytest.raises(UserError, match="smaller subsets"):
         kernel_distance_over_subsets(a, b, size=31)
+
+
+@pytest.mark.parametrize("discrepancy", [KID, CMMD, JEDI], ids=["kid", "cmmd", "jedi"])
+@pytest.mark.parametrize("block", [7, 1024])
+def test_a_group_left_out_gives_what_the_rest_alone_gives(
+    discrepancy: Discrepancy, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS", block)
+    a, b = sides(24, 20)
+    owners = np.repeat(np.arange(8), 3)
+    groups = np.array([0, 1, 2, 0, 1, 2, 0, 1])[owners]
+    found = discrepancy.without(a, b, groups, owners_a=owners)
+    by_hand = [discrepancy.of(a[groups != g], b, owners_a=owners[groups != g]) for g in range(3)]
+    assert found == pytest.approx(by_hand, rel=1e-9)
+    assert len(set(found)) == 3
+
+
+def test_one_video_that_is_left_has_no_kernel_distance() -> None:
+    a, b = sides(4, 6)
+    with pytest.raises(UserError, match="of one video"):
+        KID.without(a, b, [0, 0, 1, 1], owners_a=[0, 0, 1, 1])

@@ -9,12 +9,12 @@ import pytest
 from onaspr_core import generation
 from onaspr_core.compute import Outcome
 from onaspr_core.evaluation import extractors
+from onaspr_core.evaluation.arithmetic import shuffled_inception_score
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.clipsim import clipsim
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.frechet import frechet_distance
-from onaspr_core.evaluation.metrics import shuffled_inception_score
 from onaspr_core.evaluation.score_layout import footnotes, format_value, markdown_table
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.prompts import ingest_prompts, load_prompts
@@ -109,15 +109,17 @@ def test_videos_that_are_equal_are_encoded_once(bench: Any) -> None:
     assert outcome.facts["features_computed"] == 3 * 15 + 5 + 3 * 6
     score: Any = scores_of(bench.workspace(), bench.experiment()).get("ona", "fid")
     assert (score.difference, score.low, score.high) == (0.0, 0.0, 0.0)
-    assert not score.supported
+    assert not scores_of(bench.workspace(), bench.experiment()).supported(score)
+    assert (score.prompts_needed, score.wins) == (None, None)
 
 
 def test_only_differences_of_per_prompt_metrics_are_ever_supported(bench: Any) -> None:
     run(bench)
     table: Any = scores_of(bench.workspace(), bench.experiment())
-    scores = [replace(score, difference=1.0, low=0.5, high=1.5) for score in table.scores]
+    scores = [replace(one, difference=1.0, low=0.5, high=1.5, p_value=0.01) for one in table.scores]
+    found = replace(table, scores=tuple(scores))
     per_prompt = [score.metric == "clipsim" or score.metric.startswith("right:") for score in scores]
-    assert [score.supported for score in scores] == per_prompt
+    assert [found.supported(score) for score in scores] == per_prompt
 
 
 def test_a_missing_and_a_damaged_video_are_counted_and_named_and_the_rest_is_scored(bench: Any) -> None:

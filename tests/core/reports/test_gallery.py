@@ -2,9 +2,11 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from onaspr_core import generation
+from onaspr_core.evaluation.score_table import keep_scores, scores_of
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.reports.gallery import write_gallery
 from onaspr_core.variants import VARIANTS
@@ -136,3 +138,19 @@ def test_a_set_metric_is_called_neither_better_nor_worse(reported: Workspace) ->
     text = (reported.reports_path / "e" / "index.html").read_text(encoding="utf-8")
     assert '<span class="difference even">-2.10 [-3.00, -1.25]</span>' in text
     assert '<span class="difference better">+1.0 pp [+0.5, +2.0] <b>better</b></span>' in text
+    assert (
+        "only where the 95 % interval leaves out zero and the sign-flip test finds a difference at 5 %."
+        in text
+    )
+
+
+def test_better_and_worse_follow_the_corrected_test_of_the_tables(reported: Workspace) -> None:
+    workspace, e = reported, reported.settings.experiment("e")
+    table = scores_of(workspace, e)
+    right = replace(table.scores[5], p_value=0.04)
+    others = [replace(right, variant=variant, p_value=0.9) for variant in ("spr", "ona_spr")]
+    keep_scores(workspace, replace(table, scores=(table.scores[4], right, *others)), [])
+    write_gallery(workspace, e)
+    text = (workspace.reports_path / "e" / "index.html").read_text(encoding="utf-8")
+    assert "<b>better</b>" not in text
+    assert "corrected for three comparisons by Holm" in text

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -26,8 +27,12 @@ CLIPSIM; miniature VideoMAE (12345678) for colour right.
 - Intervals of CLIPSIM, colour right: paired bootstrap over prompts, 2000 resamples.
 - FID: a difference is never marked. Its interval comes from resamples of a biased statistic and only shows \
 how far the number spreads.
+- CLIPSIM by prompt: ona 54.8 % [47.8, 61.5], 1,234 prompts needed.
+- By prompt: the share of paired prompts where the variant is better than the baseline, ties as half, with \
+Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as large as the \
+one observed with 80 % power.
 - 1 of 400 videos is missing.
-- Marked *: the 95 % interval leaves out zero; not corrected for several comparisons.
+- Marked *: the 95 % interval leaves out zero and the sign-flip test finds a difference at 5 %.
 """
 
 TEXT = """\
@@ -59,12 +64,52 @@ def test_the_csv_carries_every_field_unrounded(table: ScoreTable) -> None:
     assert len(rows) == 6
     assert (rows[1]["variant"], rows[1]["metric"], float(rows[1]["difference"])) == ("ona", "fid", -2.0956)
     assert (rows[0]["difference"], rows[0]["n_real"], rows[5]["missing"]) == ("", "120", "1")
+    assert (rows[3]["wins"], rows[3]["prompts_needed"], rows[1]["wins"]) == ("0.5475", "1234", "")
     assert (rows[0]["rows"], rows[0]["rows_real"], rows[0]["splits"]) == ("1000", "600", "")
 
 
 def test_only_a_per_prompt_metrics_interval_without_zero_is_marked(table: ScoreTable) -> None:
-    assert [score.supported for score in table.scores] == [False, False, False, False, False, True]
+    marked = [table.supported(score) for score in table.scores]
+    assert marked == [False, False, False, False, False, True]
     assert markdown_table(table).count("]*") == 1
+
+
+def three_variants(table: ScoreTable, p_values: Sequence[float]) -> ScoreTable:
+    """The accuracy of the baseline and of as many variants, each with an interval that leaves out zero."""
+    base, one = table.scores[4:]
+    variants = ("ona", "spr", "ona_spr")
+    compared = [replace(one, variant=v, p_value=p) for v, p in zip(variants, p_values, strict=False)]
+    return replace(table, scores=(base, *compared))
+
+
+@pytest.mark.parametrize(
+    ("p_values", "marked"),
+    [
+        ((0.04, 0.5, 0.5), [False, False, False]),  # uncorrected it would be marked
+        ((0.016, 0.024, 0.04), [True, True, True]),
+        ((0.016, 0.026, 0.04), [True, False, False]),  # Holm stops at 2 × 0.026
+        ((0.04,), [True]),
+    ],
+)
+def test_the_variants_of_a_metric_are_one_family(
+    table: ScoreTable, p_values: Sequence[float], marked: list[bool]
+) -> None:
+    found = three_variants(table, p_values)
+    assert [found.supported(one) for one in found.scores] == [False, *marked]
+    assert markdown_table(found).count("]*") == sum(marked)
+    corrected = "corrected for three comparisons by Holm" in markdown_table(found)
+    assert corrected == (any(marked) and len(marked) == 3)
+
+
+def test_a_corrected_test_marks_nothing_whose_interval_holds_zero(table: ScoreTable) -> None:
+    found = three_variants(table, (0.001, 0.001, 0.001))
+    wide = replace(found, scores=(found.scores[0], *(replace(s, low=-0.1) for s in found.scores[1:])))
+    assert not any(wide.supported(one) for one in wide.scores)
+
+
+def test_a_caution_stands_among_the_notes(table: ScoreTable) -> None:
+    careful = tuple(replace(one, caution="too few samples") for one in table.scores[:2])
+    assert "- FID: too few samples.\n" in markdown_table(replace(table, scores=careful))
 
 
 def test_the_note_on_marks_stands_only_where_set_metrics_are_compared(table: ScoreTable) -> None:
