@@ -29,7 +29,7 @@ WORDS = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "red", "blue", "ball", "left", "rig
 LABELS = ["colour:red", "colour:blue", "motion:left", "motion:right", "motion:up"]
 
 
-def _randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     """Give every weight a value: layers that start at zero would hide mistakes."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -82,7 +82,7 @@ def save_tiny_text_to_video(folder: Path, prediction_type: str = "epsilon") -> P
     )
     components = {"unet": unet, "vae": vae, "text_encoder": CLIPTextModel(text)}
     for seed, (name, model) in enumerate(components.items()):
-        _randomise(model, seed).save_pretrained(folder / name)  # type: ignore[operator]
+        randomise(model, seed).save_pretrained(folder / name)  # type: ignore[operator]
     scheduler.save_pretrained(folder / "scheduler")
     tokenizer.save_pretrained(folder / "tokenizer")
     return folder

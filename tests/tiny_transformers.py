@@ -20,7 +20,7 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from tests.tiny_models import LETTERS, _randomise
+from tests.tiny_models import LETTERS, randomise
 
 PIECES = ["<pad>", "</s>", "<unk>", "▁", *LETTERS, *(f"▁{letter}" for letter in LETTERS)]
 COGVIDEOX_LENGTH = 10
@@ -93,9 +93,9 @@ def save_tiny_cogvideox(folder: Path, form: str) -> Path:
     )
     pipeline: Any = CogVideoXPipeline(
         tokenizer=tiny_t5_tokenizer(),
-        text_encoder=_randomise(T5EncoderModel(**_text(T5Config)), 0),
-        vae=_randomise(vae, 1),
-        transformer=_randomise(transformer, 2),
+        text_encoder=randomise(T5EncoderModel(**_text(T5Config)), 0),
+        vae=randomise(vae, 1),
+        transformer=randomise(transformer, 2),
         scheduler=scheduler,
     )
     pipeline.save_pretrained(folder)
@@ -127,9 +127,9 @@ def save_tiny_wan(folder: Path, scheduler: str) -> Path:
     )
     pipeline: Any = WanPipeline(
         tokenizer=tiny_t5_tokenizer(),
-        text_encoder=_randomise(UMT5EncoderModel(**_text(UMT5Config)), 0),
-        vae=_randomise(vae, 1),
-        transformer=_randomise(transformer, 2),
+        text_encoder=randomise(UMT5EncoderModel(**_text(UMT5Config)), 0),
+        vae=randomise(vae, 1),
+        transformer=randomise(transformer, 2),
         scheduler=WAN_SCHEDULERS[scheduler],
     )
     pipeline.save_pretrained(folder)

@@ -15,7 +15,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from tests.tiny_models import _randomise, save_tiny_text_to_video
+from tests.tiny_models import randomise, save_tiny_text_to_video
 
 SCHEDULE: dict[str, Any] = {
     "beta_schedule": "scaled_linear",
@@ -35,11 +35,17 @@ UNET: dict[str, Any] = {
 }
 
 
+def tiny_image_unet(seed: int) -> Any:
+    """A UNet of Stable Diffusion's block types, all weights from a seed."""
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel(**UNET, cross_attention_dim=16)
+    return randomise(unet, seed).eval()
+
+
 def save_tiny_stable_diffusion(folder: Path) -> Path:
     """Save what a Stable Diffusion 1.5 folder holds; 16 × 16 pixels become 4 × 4 latents."""
     save_tiny_text_to_video(folder)
-    unet: Any = UNet2DConditionModel(**UNET, cross_attention_dim=16)
-    _replace(_randomise(unet, 3), folder / "unet")
+    _replace(tiny_image_unet(3), folder / "unet")
     scheduler: Any = PNDMScheduler(**SCHEDULE, skip_prk_steps=True, set_alpha_to_one=False)
     scheduler.save_pretrained(folder / "scheduler")
     # As in the published model; PNDMScheduler itself does not know the key.
@@ -57,7 +63,7 @@ def save_tiny_sdxl(folder: Path, *, zeros_for_empty: bool = True) -> Path:
         addition_time_embed_dim=4,
         projection_class_embeddings_input_dim=20 + 6 * 4,
     )
-    _replace(_randomise(unet, 4), folder / "unet")
+    _replace(randomise(unet, 4), folder / "unet")
     second = CLIPTextConfig(
         vocab_size=54,
         hidden_size=24,
@@ -71,7 +77,7 @@ def save_tiny_sdxl(folder: Path, *, zeros_for_empty: bool = True) -> Path:
         eos_token_id=1,
         pad_token_id=2,
     )
-    encoder: Any = _randomise(CLIPTextModelWithProjection(second), 5)
+    encoder: Any = randomise(CLIPTextModelWithProjection(second), 5)
     encoder.save_pretrained(folder / "text_encoder_2")
     shutil.copytree(folder / "tokenizer", folder / "tokenizer_2")
     _set(folder / "tokenizer_2" / "tokenizer_config.json", pad_token="a")
@@ -95,7 +101,7 @@ def save_tiny_motion_adapter(folder: Path, longest: int = 6) -> Path:
         motion_norm_num_groups=4,
         motion_max_seq_length=longest,
     )
-    made: Any = _randomise(cast(torch.nn.Module, adapter), 6)
+    made: Any = randomise(cast(torch.nn.Module, adapter), 6)
     made.save_pretrained(folder)
     return folder
 

@@ -15,7 +15,7 @@ from onaspr_core.diffusion.solvers import denoise, invert
 from onaspr_core.errors import UserError
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import BackboneSettings
-from tests.tiny_scvideo import save_tiny_scvideo, save_tiny_stable_diffusion
+from tests.tiny_scvideo import save_tiny_image_model, save_tiny_scvideo
 
 PROMPTS = ["a red cat", "two dogs"]
 REWRITTEN = ["a red cat on a mat", "two brown dogs"]
@@ -25,12 +25,12 @@ FRAMES = 3
 
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny-sd"))
+    return save_tiny_image_model(tmp_path_factory.mktemp("tiny-sd"))
 
 
 @pytest.fixture(scope="session")
 def image_v_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny-v-sd"), "v_prediction")
+    return save_tiny_image_model(tmp_path_factory.mktemp("tiny-v-sd"), "v_prediction")
 
 
 @pytest.fixture(scope="session")
@@ -187,7 +187,7 @@ def test_channels_last_and_half_precision_change_little(video_model: Path) -> No
 
 
 def test_a_unet_of_another_class_is_told_with_both_that_fit(tmp_path: Path) -> None:
-    config = save_tiny_stable_diffusion(tmp_path) / "unet" / "config.json"
+    config = save_tiny_image_model(tmp_path) / "unet" / "config.json"
     config.write_text(config.read_text().replace('"UNet2DConditionModel"', '"UNet3DConditionModel"'))
     told = r"is a UNet3DConditionModel, .* needs a UNet2DConditionModel or SCVideoUNet; .*: modelscope"
     with pytest.raises(UserError, match=told):

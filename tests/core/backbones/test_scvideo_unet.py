@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from onaspr_core.backbones.scvideo_unet import SCVideoUNet
-from tests.tiny_models import _randomise
-from tests.tiny_scvideo import tiny_image_unet
+from tests.tiny_models import randomise
+from tests.tiny_unets import tiny_image_unet
 
 FRAMES = 5
 
 
 @pytest.fixture
 def image() -> Any:
-    return tiny_image_unet().double()
+    return tiny_image_unet(0).double()
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def trained(image: Any) -> Any:
     """One whose inserted modules are not the identity."""
     model = SCVideoUNet.from_unet2d(image).eval()
     for seed, module in enumerate(model.inserted()):
-        _randomise(module, seed)
+        randomise(module, seed)
     return model
 
 
@@ -107,7 +107,7 @@ def test_each_kind_of_inserted_module_carries_information_back_in_time(kind: int
     chosen = [module for module in video.inserted() if type(module).__name__ == name]
     assert len(chosen) == (8, 4)[kind]
     for seed, module in enumerate(chosen):
-        _randomise(module, seed)
+        randomise(module, seed)
     z, timesteps, texts = inputs()
     other = z.clone()
     other[:, :, -1] += 1

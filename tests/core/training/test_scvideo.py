@@ -24,7 +24,7 @@ from onaspr_core.training.__main__ import main
 from onaspr_core.training.scvideo import Lessons, Plan, train
 from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
-from tests.tiny_scvideo import save_tiny_stable_diffusion
+from tests.tiny_scvideo import save_tiny_image_model
 
 PLAN = Plan(steps=4, checkpoint_every=2, batch_size=2, learning_rate=1e-3, empty_prompts=0.5)
 CAPTIONS = pa.table(
@@ -44,7 +44,7 @@ def clips_of(workspace: Workspace, keys: Sequence[str]) -> Iterator[Frames | Use
 
 @pytest.fixture(scope="session", params=["epsilon", "v_prediction"])
 def image_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_stable_diffusion(tmp_path_factory.mktemp("tiny-sd"), request.param)
+    return save_tiny_image_model(tmp_path_factory.mktemp("tiny-sd"), request.param)
 
 
 def settings_of(folder: Path, **told: Any) -> BackboneSettings:
