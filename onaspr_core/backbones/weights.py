@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast, T5Tokenizer
 
 from onaspr_core.backbones.model_files import ModelFiles, is_half
 from onaspr_core.backbones.offload import Turns
+from onaspr_core.devices import chosen_device
 from onaspr_core.errors import UserError
 from onaspr_core.settings import BackboneSettings
 
@@ -158,10 +159,8 @@ def fit(video_shape: tuple[int, int, int], factor: int, per_latent: int = 1) -> 
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(chosen_device(name))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as problem:
         raise UserError(f'device = {name!r} cannot be used here: {problem}; use "auto" or "cpu"') from problem

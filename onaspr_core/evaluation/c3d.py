@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import nn
 from torch.nn import functional
 
+from onaspr_core.devices import chosen_device
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.c3d_weights import CONVOLUTIONS, FRAMES, LINEAR, SIDE
 from onaspr_core.evaluation.extractors import (
@@ -30,6 +30,7 @@ from onaspr_core.evaluation.extractors import (
     grouped_softmax,
     readable,
 )
+from onaspr_core.evaluation.torch_networks import WithoutText, as_array
 from onaspr_core.video import Frames
 
 POOLED = ("conv1a", "conv2a", "conv3b", "conv4b", "conv5b")
@@ -70,7 +71,7 @@ class C3D(nn.Module):
 
 def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
     """Load the network that `feature_set` describes; see `extractors.load`."""
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = chosen_device(device)
     data = described_bytes(feature_set)
     with readable(feature_set):
         try:
@@ -82,7 +83,7 @@ def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
     return C3DVideos(feature_set, model.to(chosen).eval(), chosen)
 
 
-class C3DVideos:
+class C3DVideos(WithoutText):
     """Class probabilities of videos, and the last hidden layer as their feature.
 
     The network reads 16 frames; a video of another length is sampled evenly to it.
@@ -101,18 +102,14 @@ class C3DVideos:
                 "was trained on UCF101."
             )
 
-    def texts(self, texts: Sequence[str]) -> list[Arrays]:
-        """Refuse: a UserError."""
-        raise UserError(f"{self.feature_set.name} reads no text; CLIPSIM needs an image-text model.")
-
     @torch.inference_mode()
     def features(self, videos: Sequence[Frames]) -> list[Arrays]:
         """Per video, `features` (d,) and `probabilities/class` (101,)."""
         clips = torch.stack([clip_of(fit_frames(video, FRAMES)) for video in videos])
         features, logits = self.model(clips.to(self.device))
         arrays = {
-            "features": _numpy(features),
-            **grouped_softmax(_numpy(logits), self.feature_set.groups),
+            "features": as_array(features),
+            **grouped_softmax(as_array(logits), self.feature_set.groups),
         }
         return [{name: array[i] for name, array in arrays.items()} for i in range(len(videos))]
 
@@ -122,7 +119,3 @@ def clip_of(frames: Frames) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(frames[..., ::-1])).permute(0, 3, 1, 2).float()
     resized = functional.interpolate(pixels, (SIDE, SIDE), mode="bilinear", align_corners=True)
     return resized.transpose(0, 1)
-
-
-def _numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
-    return cast("npt.NDArray[np.float32]", tensor.cpu().numpy())

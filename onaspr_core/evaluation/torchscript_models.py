@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from onaspr_core.batches import is_out_of_memory
+from onaspr_core.devices import chosen_device
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import (
     ARITHMETIC,
@@ -30,6 +31,7 @@ from onaspr_core.evaluation.extractors import (
     readable,
 )
 from onaspr_core.evaluation.preprocessing import Preprocessing
+from onaspr_core.evaluation.torch_networks import WithoutText
 from onaspr_core.video import Frames
 
 SIDE = 299
@@ -41,14 +43,14 @@ HALF = 128.0
 
 def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
     """Load the network that `feature_set` describes; see `extractors.load`."""
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = chosen_device(device)
     data = described_bytes(feature_set)
     with readable(feature_set):
         model = torch.jit.load(io.BytesIO(data), map_location=chosen).eval()
     return _CLASSES[feature_set.architecture](feature_set, model, chosen)
 
 
-class _Scripted:
+class _Scripted(WithoutText):
     """What both share: they read no text, and their classes are one group."""
 
     width: int
@@ -58,9 +60,6 @@ class _Scripted:
         self.model = model
         self.device = device
         (self.group,) = feature_set.groups
-
-    def texts(self, texts: Sequence[str]) -> list[Arrays]:
-        raise UserError(f"{self.feature_set.name} reads no text; CLIPSIM needs an image-text model.")
 
     def _require(self, arguments: Collection[str], part: str | None = None) -> None:
         """Refuse a module that is not called as this network is."""

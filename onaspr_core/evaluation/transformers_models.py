@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from transformers import (
     AutoTokenizer,
@@ -20,7 +19,7 @@ from transformers import (
     VideoMAEForVideoClassification,
 )
 
-from onaspr_core.errors import UserError
+from onaspr_core.devices import chosen_device
 from onaspr_core.evaluation.extractors import (
     ARITHMETIC,
     Arrays,
@@ -31,18 +30,19 @@ from onaspr_core.evaluation.extractors import (
     readable,
 )
 from onaspr_core.evaluation.preprocessing import Preprocessing, read_preprocessing
+from onaspr_core.evaluation.torch_networks import WithoutText, as_array
 from onaspr_core.video import Frames
 
 
 def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
     """Load the network that `feature_set` describes; see `extractors.load`."""
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = chosen_device(device)
     preprocessing = read_preprocessing(feature_set.place, ARITHMETIC[feature_set.role])
     with readable(feature_set):
         return _CLASSES[feature_set.architecture](feature_set, preprocessing, chosen)
 
 
-class _Classifier:
+class _Classifier(WithoutText):
     """What image and video classifiers share: the classification layer's input is the feature."""
 
     def __init__(
@@ -60,9 +60,6 @@ class _Classifier:
         sizes = getattr(config, "hidden_sizes", None)
         return int(sizes[-1] if sizes else config.hidden_size)
 
-    def texts(self, texts: Sequence[str]) -> list[Arrays]:
-        raise UserError(f"{self.feature_set.name} reads no text; CLIPSIM needs an image-text model.")
-
     @torch.inference_mode()
     def _classify(self, pixels: torch.Tensor) -> Arrays:
         """Features (n, d) and probabilities (n, classes) of model inputs (n, …)."""
@@ -72,8 +69,8 @@ class _Classifier:
             logits = self.model(pixel_values=pixels.to(self.device)).logits
         finally:
             hook.remove()
-        probabilities = grouped_softmax(_numpy(logits), self.feature_set.groups)
-        return {"features": _numpy(pooled[0].flatten(1)), **probabilities}
+        probabilities = grouped_softmax(as_array(logits), self.feature_set.groups)
+        return {"features": as_array(pooled[0].flatten(1)), **probabilities}
 
 
 class ImageClassifier(_Classifier):
@@ -130,7 +127,7 @@ class ImageText:
         """Per video, `features` (F, d)."""
         pixels = torch.cat([self.preprocessing(video) for video in videos]).to(self.device)
         pooled = self.model.vision_model(pixel_values=pixels).pooler_output
-        arrays = {"features": _numpy(self.model.visual_projection(pooled))}
+        arrays = {"features": as_array(self.model.visual_projection(pooled))}
         return _per_video(arrays, [len(video) for video in videos])
 
     @torch.inference_mode()
@@ -146,7 +143,7 @@ class ImageText:
         pooled = self.model.text_model(
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
         ).pooler_output
-        return [{"features": row} for row in _numpy(self.model.text_projection(pooled))]
+        return [{"features": row} for row in as_array(self.model.text_projection(pooled))]
 
 
 _CLASSES: dict[str, Callable[[FeatureSet, Preprocessing, str], FeatureExtractor]] = {
@@ -168,7 +165,3 @@ def _per_video(arrays: Arrays, lengths: Sequence[int]) -> list[Arrays]:
     return [
         {name: array[low:high] for name, array in arrays.items()} for low, high in itertools.pairwise(bounds)
     ]
-
-
-def _numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
-    return cast("npt.NDArray[np.float32]", tensor.float().cpu().numpy())

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
+from onaspr_core.devices import chosen_device
 from onaspr_core.errors import UserError
 from onaspr_core.paths import folder_fingerprint, is_a_place, resolve
 from onaspr_core.workspace import Workspace
@@ -82,12 +83,11 @@ def load_sentence_transformer(path: str, revision: str | None = None) -> Any:
     Raises:
         UserError: when the folder or hub id holds no such model in safetensors.
     """
-    import torch
     from sentence_transformers import SentenceTransformer
 
     from onaspr_core.retrieval import onednn
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device()
     try:
         model = SentenceTransformer(
             path, device=device, revision=revision, model_kwargs={"use_safetensors": True}

@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from onaspr_core.devices import chosen_device
 from onaspr_core.errors import UserError
 from onaspr_core.miniature.train import (
     autoencoder,
@@ -184,9 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.steps is not None and options.stage == "all":
         parser.error("--steps needs one --stage")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device(options.device)
     job = Job(options.out, options.weights or options.out / "weights", options.seed, options.steps, device)
     try:
         for name in STAGES if options.stage == "all" else [options.stage]:
