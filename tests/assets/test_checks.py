@@ -84,7 +84,7 @@ def test_a_check_runs_with_its_asset_and_says_that_all_is_well(settings_file: Pa
     result = run(settings_file, "prompts")
     (found,) = result.get_asset_check_evaluations()
     assert found.passed
-    assert found.description == "all 2 prompts stand in the catalog as in the prompt file"
+    assert found.description == "all 2 prompts stand in the catalog as in the prompt file or benchmark"
     assert found.metadata["in_the_catalog"].value == 2
 
 

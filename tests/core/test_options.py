@@ -28,8 +28,8 @@ GOLDEN_VIDEOS = {
     "ona_spr": "24faa7eb45a6092476d438c4899e2281d5eaf103",
 }
 GOLDEN_SEARCHES = {
-    2: "28f1cc87f105fc0472ec761e422f129e87547011",
-    7: "dca76224656e7a551893fcbbdcebf08e2611b1c5",
+    2: "d0fb96980715bc252e00d24aa7367dfb994813d3",
+    7: "8cb8907b6d8d94a9ffd7b3dd92cf296e107dc1bb",
 }
 GOLDEN_VERSIONS = {
     "eta": "5ce8a6fb4406657f6aa4b49bed404ee5c8f22ea7",
