@@ -9,9 +9,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 EXPERIMENT ?= miniature
-ASSETS ?= *
+ASSETS ?= * and not group:studies
 PORT ?= 3000
 WORKERS ?= 2
+LICENCES ?= data/licences
 
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export PYTHONWARNINGS := ignore
@@ -21,7 +22,7 @@ export TOKENIZERS_PARALLELISM := false
 # Without it Dagster's daemon counts one event in two ticks, and asks for an asset twice.
 export DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS := 0.5
 
-.PHONY: help install world demo ui test bench lint clean
+.PHONY: help install world demo studies ui test torture bench lint licences clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,11 +51,21 @@ demo: install world $(DAGSTER_HOME)/dagster.yaml ## Materialize every asset of E
 	@$(BIN)/dagster asset materialize -f definitions.py --select '$(ASSETS)' --partition $(EXPERIMENT) -c console.yaml
 	@$(BIN)/python -m onaspr_core.reports $(EXPERIMENT)
 
+studies: install world $(DAGSTER_HOME)/dagster.yaml ## Make the paper's tables and figures, of EXPERIMENT and those under [studies].
+	@$(BIN)/python -m onaspr_core $(EXPERIMENT) > /dev/null
+	@$(BIN)/dagster job execute -f definitions.py -j observe_settings -c console.yaml
+	@compared=$$($(BIN)/python -m onaspr_core.studies); for one in $$compared $(EXPERIMENT); do \
+		$(BIN)/dagster asset materialize -f definitions.py --select '* and not group:studies' --partition $$one -c console.yaml; done
+	@$(BIN)/dagster asset materialize -f definitions.py --select 'group:studies or key:report' --partition $(EXPERIMENT) -c console.yaml
+
 ui: install world $(DAGSTER_HOME)/dagster.yaml ## Open Dagster on http://127.0.0.1:$(PORT).
 	$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT) --workspace workspace.yaml
 
 test: install ## Run the whole suite, in WORKERS processes.
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+torture: install ## Run the tests of faults and of deployment in their long form.
+	ONASPR_KILLS=200 ONASPR_KILLS_ON_S3=20 ONASPR_FUZZ=3000 ONASPR_LONG=1 $(BIN)/python -m pytest -s tests/faults tests/deploy
 
 bench: install world ## Run the benchmarks; each prints a table with ratios.
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
@@ -64,6 +75,15 @@ lint: install ## ruff and mypy --strict.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+licences: install ## Write a bill of materials and the licences of what is installed to LICENCES.
+	@$(BIN)/python -c 'import cyclonedx_py, piplicenses' 2> /dev/null || \
+		$(BIN)/pip install --quiet -c constraints.txt -e '.[licences]'
+	@mkdir -p $(LICENCES)
+	@$(BIN)/cyclonedx-py environment --no-validate --output-reproducible \
+		--pyproject pyproject.toml -o $(LICENCES)/sbom.cdx.json $(BIN)/python
+	@$(BIN)/pip-licenses --format=markdown --with-urls --output-file=$(LICENCES)/licences.md > /dev/null
+	@echo "$(LICENCES)/sbom.cdx.json and $(LICENCES)/licences.md"
 
 clean: ## Remove everything that was made: data, history, environment.
 	rm -rf data .dagster $(VENV)

@@ -40,9 +40,9 @@ from onaspr_core.backbones.base import DiffusionBackbone, Texts
 from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.diffusion.noise import random_noise
 from onaspr_core.diffusion.solvers import denoise, invert
-from onaspr_core.frames import to_frames
+from onaspr_core.media.frames import to_frames
+from onaspr_core.media.video import Frames
 from onaspr_core.sampling import sample_latents
-from onaspr_core.video import Frames
 
 LOOP_BAR, TIME_BAR, MEMORY_BAR = 1.03, 1.0, 1.05
 GUIDANCE = 4.0

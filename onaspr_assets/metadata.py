@@ -13,6 +13,7 @@ from onaspr_assets.turns import turn
 from onaspr_core.compute import Outcome
 from onaspr_core.markdown import table
 from onaspr_core.parameters import contents
+from onaspr_core.repairs import one_at_a_time, run_stage
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -62,8 +63,10 @@ def _for_experiment(
 
 def _why(context: dg.AssetExecutionContext, resource: WorkspaceResource) -> dict[str, Any]:
     """Say what moved and what the asset is made from, before the stage runs: later it may be other things."""
-    recipe = recipe_of(context.job_def.asset_layer.asset_graph, context.asset_key)
-    partition = context.partition_key if context.has_partition_key else None
+    graph = context.job_def.asset_layer.asset_graph
+    recipe = recipe_of(graph, context.asset_key)
+    # What all experiments share has no partition, also in a run of one.
+    partition = context.partition_key if graph.get(context.asset_key).is_partitioned else None
     with told_to_people():
         versions = Versions(context.instance, in_use=contents(resource.open().settings))
     moved = versions.moved(context.asset_key, recipe, partition)
@@ -79,8 +82,13 @@ def _run(
     resource: WorkspaceResource,
     stage: Callable[[Workspace], Outcome],
 ) -> Outcome:
+    name = context.asset_key.to_user_string()
     with told_to_people(), turn(context):
-        outcome = stage(resource.open())
+        workspace = resource.open()
+        if context.has_partition_key:
+            name = f"{name} {workspace.settings.experiment(context.partition_key).name}"
+        with one_at_a_time(workspace, name):
+            outcome = run_stage(workspace, stage)
     context.log.info(summary(outcome))
     return outcome
 
@@ -88,8 +96,10 @@ def _run(
 def summary(outcome: Outcome) -> str:
     """Say in one line what a stage did."""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
+    repaired = f" ({outcome.repaired} had been damaged)" if outcome.repaired else ""
     models = f"loaded {', '.join(outcome.models)}" if outcome.models else "no model loaded"
-    return f"{outcome.total} items: {outcome.computed} computed, {outcome.reused} reused{failed}; {models}"
+    computed = f"{outcome.computed} computed{repaired}"
+    return f"{outcome.total} items: {computed}, {outcome.reused} reused{failed}; {models}"
 
 
 def metadata_of(outcome: Outcome) -> dict[str, Any]:
@@ -103,6 +113,7 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
         "items_computed": outcome.computed,
         "items_reused": outcome.reused,
         "items_failed": len(outcome.failures),
+        "items_repaired": outcome.repaired,
         TO_RETRY: sum(failure.passing for failure in outcome.failures),
         "seconds_per_item": round(seconds, 4),
         "models_loaded": ", ".join(outcome.models) or "none",

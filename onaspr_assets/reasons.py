@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from onaspr_assets.params import GROUP, MADE_OF, VERSION_TAG, place
+from onaspr_assets.partitions import EXPERIMENTS
 from onaspr_core.artifacts import canonical_json
 from onaspr_core.markdown import table
 from onaspr_core.parameters import Content, version
@@ -86,7 +87,9 @@ class Versions:
     def now(self, recipe: Recipe, partition: str | None) -> dict[str, str]:
         """Return the versions of what an asset is made from; empty where a dependency has none yet."""
         versions = {
-            dep.to_user_string(): self._version(dep, partition if partitioned else None)
+            dep.to_user_string(): self._version_of_all(dep)
+            if partitioned and partition is None
+            else self._version(dep, partition if partitioned else None)
             for dep, partitioned in sorted(recipe.deps.items())
         }
         return {**versions, CODE: recipe.code} if recipe.code else versions
@@ -126,6 +129,12 @@ class Versions:
             return version(content) if content is not None else ""
         event: Event | None = self._latest(key, partition)
         return version_in(event) if event is not None else ""
+
+    def _version_of_all(self, key: dg.AssetKey) -> str:
+        """One version for all partitions that have one: what is made from it has no partitions."""
+        own = {one: self._version(key, one) for one in self._instance.get_dynamic_partitions(EXPERIMENTS)}
+        there = {experiment: found for experiment, found in own.items() if found}
+        return version(there) if there else ""
 
     def _events(self, key: dg.AssetKey, partition: str | None, limit: int) -> Iterator[Event]:
         """The latest events that gave an asset a version, latest first."""

@@ -1,9 +1,12 @@
 """Runs whose process is gone: told as failed, and what they held is given back.
 
 Dagster frees the slot of a pool when a step ends. A run that was killed never says so, and the next run would
-wait for its slot for ever. Only an instance on SQLite is looked after: its runs are processes of this
-machine. Where machines share a database, Dagster's own run monitoring does it.
+wait for its slot for ever. Only runs that are processes of this machine are looked after: those of an
+instance on SQLite, and those of a database where ONASPR_RUNS_HERE is set, as it is for a code location that
+starts all runs itself (examples/deploy).
 """
+
+import os
 
 import dagster as dg
 import psutil
@@ -18,10 +21,10 @@ _SAID_BY_THE_RUN = {dg.DagsterEventType.RUN_START, dg.DagsterEventType.STEP_STAR
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report runs of this machine as failed whose process has ended, and free their slots; return their ids.
 
-    Nothing is done where other machines may share the instance. A run that has not said anything yet, such as
-    one that is being launched, is left alone.
+    Nothing is done where runs of other machines may be in the instance. A run that has not said anything yet,
+    such as one that is being launched, is left alone.
     """
-    if not isinstance(instance.run_storage, SqliteRunStorage):
+    if not isinstance(instance.run_storage, SqliteRunStorage) and not os.environ.get("ONASPR_RUNS_HERE"):
         return []
     going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     ended = []

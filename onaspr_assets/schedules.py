@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from onaspr_assets.house import STUDIES
 from onaspr_assets.partitions import EXPERIMENTS
 from onaspr_assets.reasons import Versions, recipe_of
 
@@ -57,7 +58,7 @@ def weekly_evaluation(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunR
     description="Asks for what is stale though nobody asked for it, and tries again what may work by now.",
 )
 def backstop(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Ask for what is stale and all that is made from it, in one run: of the pool first, then of experiments.
+    """Ask for what is stale and all made from it: of the pool, then of experiments, then what shows them.
 
     Nothing is asked for while a run is going or waits: what it makes may not be stale after it.
     """
@@ -65,10 +66,20 @@ def backstop(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | 
     if waiting := context.instance.get_runs_count(dg.RunsFilter(statuses=unfinished)):
         yield dg.SkipReason(f"{waiting} run(s) are going or wait")
         return
-    if shared := _Look(context, None).stale():
-        yield dg.RunRequest(asset_selection=shared)
+    shared = _Look(context, None).stale()
+    graph = context.repository_def.asset_graph
+    # What shows the experiments comes after them.
+    shows = [
+        key for key in shared if any(graph.get(dep).is_partitioned for dep in graph.get(key).parent_keys)
+    ]
+    if first := [key for key in shared if key not in shows]:
+        yield dg.RunRequest(asset_selection=first)
         return
-    yield from _by_experiment(context, _Look.stale, "nothing is stale")
+    asked = list(_by_experiment(context, _Look.stale, "nothing is stale"))
+    if shows and isinstance(asked[0], dg.SkipReason):
+        yield dg.RunRequest(asset_selection=shows)
+        return
+    yield from asked
 
 
 class _Look:
@@ -92,18 +103,22 @@ class _Look:
     def askable(self, wanted: Callable[[dg.AssetKey], bool], *, alone: bool = False) -> list[dg.AssetKey]:
         """What is wanted and, unless `alone`, all that is made from it, upstream first.
 
-        Left out is what cannot be made, because something it is made from does not exist, and all behind a
-        blocking check that has not passed.
+        Left out are studies, which people ask for, what cannot be made, because something it is made from
+        does not exist, and all behind a blocking check that has not passed.
         """
         found: list[dg.AssetKey] = []
         held: set[dg.AssetKey] = set()
         for key in self._graph.toposorted_asset_keys:
             node = self._graph.get(key)
-            if not node.is_materializable or node.is_partitioned != (self._partition is not None):
+            if node.group_name == STUDIES or not node.is_materializable:
+                continue
+            if node.is_partitioned != (self._partition is not None):
                 continue
             now = self._versions.now(recipe_of(self._graph, key), self._partition)
             made_now = [dep for dep in node.parent_keys if dep in found]
-            rest = [dep for dep in node.parent_keys if dep not in found]
+            # What shows studies shows those that there are.
+            needed = [dep for dep in node.parent_keys if self._graph.get(dep).group_name != STUDIES]
+            rest = [dep for dep in needed if dep not in found]
             if not all(now[dep.to_user_string()] for dep in rest) or self._held(rest, held):
                 held.add(key)
             elif (made_now and not alone) or wanted(key):

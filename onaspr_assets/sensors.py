@@ -3,6 +3,8 @@
 Neither makes anything. The first says what moved, the second asks for what that concerns.
 """
 
+import time
+
 import dagster as dg
 
 from onaspr_assets.params import look
@@ -11,6 +13,8 @@ from onaspr_assets.resources import WorkspaceResource
 
 SECONDS_BETWEEN_LOOKS = 15
 SECONDS_BETWEEN_EVALUATIONS = 10
+SECONDS_OF_REST = 1.0
+"""What moved is looked at again after so long: a file that is being written would be another one by then."""
 
 
 @dg.sensor(
@@ -21,10 +25,16 @@ SECONDS_BETWEEN_EVALUATIONS = 10
 def settings_sensor(
     context: dg.SensorEvaluationContext, workspace: WorkspaceResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Report what moved; a file with mistakes fails the tick, with all of them, and changes nothing."""
+    """Report what moved; a file with mistakes fails the tick, with all of them, and changes nothing.
+
+    What moves while it is looked at is left to the next tick.
+    """
     found = look(context.instance, workspace.settings())
     if not found:
         return dg.SkipReason(f"{found.settings} settings read, none moved")
+    time.sleep(SECONDS_OF_REST)
+    if look(context.instance, workspace.settings()) != found:
+        return dg.SkipReason("the settings, or a file that they name, are being written; looking again later")
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if found.new:
         requests.append(experiments.build_add_request(found.new))

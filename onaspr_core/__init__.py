@@ -3,3 +3,8 @@
 Everything the method needs lives here and can be used without any orchestrator. What does not belong
 here: dagster. A test walks the imports and fails where this package reaches for it.
 """
+
+from fsspec import register_implementation as _register
+
+for _scheme in ("http", "https"):
+    _register(_scheme, "onaspr_core.web.PublicWeb", clobber=True, errtxt="run `pip install aiohttp`")

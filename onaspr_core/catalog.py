@@ -17,9 +17,14 @@ import duckdb
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.whole_files import PARTIAL, told_where_there_is_no_room
 
-# Without this a table that does not exist would be looked for among the caller's Python variables.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
+# Else a table that does not exist would be looked for among the caller's Python variables, and a query could
+# download native code.
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+}
 
 
 class Catalog:
@@ -37,16 +42,21 @@ class Catalog:
 
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection inside one transaction: committed at the end, rolled back on an error."""
-        if not self.path.exists():
-            self._create()
-        connection = self._connect(read_only=False)
-        try:
-            connection.begin()
-            yield connection
-            connection.commit()
-        finally:
-            connection.close()
+        """Yield a connection inside one transaction: committed at the end, rolled back on an error.
+
+        Raises:
+            UserError: when the disk is full, and when another process does not let go of the file.
+        """
+        with told_where_there_is_no_room(self.path):
+            if not self.path.exists():
+                self._create()
+            connection = self._connect(read_only=False)
+            try:
+                connection.begin()
+                yield connection
+                connection.commit()
+            finally:
+                connection.close()
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -83,11 +93,13 @@ class Catalog:
     def _create(self) -> None:
         """Make an empty file at once, so that no other process meets a half-written one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.partial")
-        duckdb.connect(str(fresh), False, CONFIG).close()
-        with suppress(FileExistsError):
-            os.link(fresh, self.path)
-        fresh.unlink()
+        fresh = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}{PARTIAL}")
+        try:
+            duckdb.connect(str(fresh), False, CONFIG).close()
+            with suppress(FileExistsError):
+                os.link(fresh, self.path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self.wait_seconds

@@ -16,17 +16,23 @@ BENCHMARK = 1
 INVERTED_LATENT = 1
 NOISE_PREVIEW = 1
 """The figure of inverted noise, which is a preview and moves no asset."""
-REWRITE = 2
+REWRITE = 3
 """Template, guard and how an answer is chosen."""
 VIDEO = 1
 BLEND = 2
 """How the noises of several clips become one. It counts only where `inversion.neighbours` is more than 1: in
 the keys of videos of several noises, and in the setting eta instead of an asset's code version."""
 FEATURES = 2
-SCORES = 2
+SCORES = 3
 """The number and interval of one metric of one variant: an item."""
 SCORE_ROWS = 1
 """The table that items become: the columns of its rows, and its notes. No item is made again for it."""
 TABLES = 3
 FIGURES = 3
-GALLERY = 2
+GALLERY = 3
+REPORT = 2
+"""The page of all experiments and studies."""
+STUDIES = 1
+"""What a study shows of its scores."""
+STAGE_TIMES = 1
+"""How the stages of Table 4 are timed."""

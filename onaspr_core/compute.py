@@ -1,20 +1,21 @@
 """Work items: what is missing is made, what exists is reused, what fails is told.
 
-Every stage is a list of items with content keys. This module decides which of them must be made, makes
-them in batches in this process, and sums up what happened. It knows no stage and no model.
+Every stage is a list of items with content keys. This module decides which of them must be made, has an
+engine make them (`onaspr_core.engines`), and sums up what happened. It knows no stage and no model.
 """
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
-from onaspr_core.batches import BatchSizes, is_out_of_memory
+from onaspr_core.engines.local import LocalEngine
+from onaspr_core.engines.protocol import Engine, Item, Making
+from onaspr_core.engines.protocol import Maker as Maker
+from onaspr_core.errors import UserError
 from onaspr_core.progress import logger, track
-
-Item = TypeVar("Item")
 
 
 class Failure(NamedTuple):
@@ -43,6 +44,7 @@ class Outcome:
     `version` is the hash of the content keys of all items that exist now and of the names of those that
     failed: equal content, equal version.
     `seconds` is the time spent making items; `models` names what was loaded for it.
+    `repaired` counts those of the computed items that had been found damaged.
     """
 
     version: str
@@ -52,17 +54,28 @@ class Outcome:
     failures: tuple[Failure, ...] = ()
     seconds: float = 0.0
     models: tuple[str, ...] = ()
+    repaired: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
     preview: Preview | None = None
-
-
-Maker = Callable[[Sequence[Item]], Iterable[Failure]]
-"""Makes a batch of items, stores each as it is finished, and yields a `Failure` for each it could not."""
 
 
 def version_of(keys: Iterable[str]) -> str:
     """Return the data version of a set of content keys; order and repetition do not matter."""
     return hashlib.sha256("\n".join(sorted(set(keys))).encode()).hexdigest()[:40]
+
+
+def merge(outcomes: Sequence[Outcome]) -> Outcome:
+    """One outcome for several that ran one after another; facts and previews are the caller's."""
+    return Outcome(
+        version=version_of([one.version for one in outcomes]),
+        total=sum(one.total for one in outcomes),
+        computed=sum(one.computed for one in outcomes),
+        reused=sum(one.reused for one in outcomes),
+        failures=tuple(dict.fromkeys(failure for one in outcomes for failure in one.failures)),
+        seconds=sum(one.seconds for one in outcomes),
+        models=tuple(dict.fromkeys(model for one in outcomes for model in one.models)),
+        repaired=sum(one.repaired for one in outcomes),
+    )
 
 
 def row_outcome(
@@ -95,6 +108,8 @@ def run_items(
     open_maker: Callable[[], AbstractContextManager[Maker[Item]]],
     batch_size: int | Literal["auto"] = 1,
     remedy: str = "use a GPU with more memory",
+    look_up: Callable[[list[Item]], list[Item]] = list,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Make the items that are missing and say what happened.
 
@@ -107,7 +122,13 @@ def run_items(
         open_maker: Entered only when something is missing, so that models load only then.
         batch_size: The most items a maker is handed at once; fewer where they do not fit into a GPU's memory.
         remedy: What helps where not even one fits.
+        look_up: Adds to missing items, in this process, what a maker needs from the catalog.
+        engine: Where they are made; left out, in this process. Another sends items and `open_maker` away.
+
+    Raises:
+        UserError: what the maker raises, and when items that were made cannot be seen from here.
     """
+    making = Making(label, open_maker, name, batch_size, remedy)
     by_key: dict[str, Item] = {}
     for item in items:
         by_key.setdefault(key(item), item)
@@ -115,22 +136,27 @@ def run_items(
     missing = [item_key for item_key in by_key if item_key not in present]
     failures: list[Failure] = []
     seconds = 0.0
+    made = set[str]()
+
+    def still_missing(some: Sequence[Item]) -> list[Item]:
+        there = exists([key(item) for item in some])
+        return [item for item in some if key(item) not in there]
+
     if missing:
         started = time.monotonic()
-        with open_maker() as make, track(label, len(missing)) as advance:
-            for batch, failed in _batches(label, missing, by_key, make, BatchSizes(batch_size), remedy):
+        wanted = look_up([by_key[item_key] for item_key in missing])
+        with track(label, len(missing)) as advance:
+            for done, failed in (engine or LocalEngine()).make(making, wanted, still_missing):
                 failures.extend(failed)
-                advance(batch)
+                advance(done)
         seconds = time.monotonic() - started
         made = set(exists(missing))
-    else:
-        made = set()
     for failure in failures:
         logger.warning("%s: %s failed: %s", label, failure.item, failure.reason)
     told = {failure.item for failure in failures}
     lost = [k for k in missing if k not in made and name(by_key[k]) not in told]
     if lost:
-        raise RuntimeError(f"{label}: {name(by_key[lost[0]])} was neither made nor reported as failed")
+        raise _not_seen(f"{label}: {name(by_key[lost[0]])}", engine)
     finished = [item_key for item_key in by_key if item_key in present or item_key in made]
     return Outcome(
         version=version_of([*finished, *(f"failed {failure.item}" for failure in failures)]),
@@ -142,30 +168,10 @@ def run_items(
     )
 
 
-def _batches(
-    label: str,
-    missing: Sequence[str],
-    by_key: Mapping[str, Item],
-    make: Maker[Item],
-    sizes: BatchSizes,
-    remedy: str,
-) -> Iterator[tuple[int, list[Failure]]]:
-    """Make items, and yield how many each batch had and which of them failed."""
-    done = 0
-    while done < len(missing):
-        keys = missing[done : done + sizes.next]
-        started = time.monotonic()
-        failed: list[Failure] | None = None
-        try:
-            failed = list(make([by_key[key] for key in keys]))
-        except Exception as problem:
-            if not is_out_of_memory(problem):
-                raise
-        # Here the error is gone, and with it the tensors that its traceback held.
-        if failed is None:
-            sizes.did_not_fit(label, len(keys), remedy)
-            continue
-        if not failed:
-            sizes.went_well(len(keys), time.monotonic() - started)
-        done += len(keys)
-        yield len(keys), failed
+def _not_seen(what: str, engine: Engine | None) -> Exception:
+    if engine is None or isinstance(engine, LocalEngine):
+        return RuntimeError(f"{what} was neither made nor reported as failed")
+    return UserError(
+        f"{what} was made by a worker, and is not in the store as it is seen from here; set store.root to a "
+        "folder that all machines share under one path, or to the URL of an object store"
+    )

@@ -11,12 +11,16 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
+from onaspr_core.addresses import private_address, refusal
 from onaspr_core.errors import PassingError, UserError
 from onaspr_core.paths import file_sha256
 from onaspr_core.progress import logger
 
 SECONDS = 60.0
 """How long a server may be silent."""
+
+LARGEST = 2**34
+"""Bytes; a longer file is no network, and is given up."""
 
 
 def downloaded(url: str, sha256: str) -> Path:
@@ -26,9 +30,9 @@ def downloaded(url: str, sha256: str) -> Path:
     again. The file appears there whole and checked, or not at all.
 
     Raises:
-        UserError: for a URL that is not http or https, one that the server does not have, content with
-            another SHA-256, and a folder that cannot be written; `PassingError` when the server cannot be
-            reached or breaks off.
+        UserError: for a URL that is not http or https, one that the server does not have, one that leads into
+            a private network, content with another SHA-256, and a folder that cannot be written;
+            `PassingError` when the server cannot be reached or breaks off.
     """
     address = urlsplit(url)
     name = PurePosixPath(unquote(address.path)).name
@@ -69,12 +73,17 @@ def _fetch(url: str, partial: Path) -> str:
     digest = hashlib.sha256()
     told = "try again, or download it elsewhere and name the file"
     try:
-        with httpx2.stream("GET", url, follow_redirects=True, timeout=SECONDS) as answer:
+        with (
+            httpx2.Client(event_hooks={"request": [_look_where_it_leads]}, timeout=SECONDS) as client,
+            client.stream("GET", url, follow_redirects=True) as answer,
+        ):
             answer.raise_for_status()
             with open(partial, "wb") as file:
                 for part in answer.iter_bytes():
                     digest.update(part)
                     file.write(part)
+                    if file.tell() > LARGEST:
+                        raise UserError(f"{url}: more than {LARGEST:,} bytes are no network; correct the URL")
     except httpx2.HTTPStatusError as problem:
         status = problem.response.status_code
         refused = f"{url}: the server answers {status}"
@@ -89,3 +98,10 @@ def _fetch(url: str, partial: Path) -> str:
         said = str(problem) or type(problem).__name__
         raise PassingError(f"{url}: the server cannot be reached: {said}; {told}") from problem
     return digest.hexdigest()
+
+
+def _look_where_it_leads(request: httpx2.Request) -> None:
+    """Refuse a request, the first or a redirect's, into a private network; what comes is checked anyway."""
+    address = private_address(request.url.host)
+    if address is not None:
+        raise UserError(refusal(str(request.url), request.url.host, address))

@@ -14,3 +14,10 @@ class PassingError(UserError):
 
     Whoever remembers that an item cannot be made does not remember this.
     """
+
+
+class StoreError(PassingError):
+    """The object store that everything is kept on is away, or refuses what it is asked.
+
+    No item is to blame: whoever makes many lets this end the run, which goes on when it is started again.
+    """

@@ -10,21 +10,23 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
-from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.diffusion.gate import gated_eta
 from onaspr_core.diffusion.semantics import rewritten_step_count
-from onaspr_core.errors import UserError
-from onaspr_core.images import encode_png
+from onaspr_core.errors import StoreError, UserError
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
+from onaspr_core.media.contact_sheet import contact_sheet
+from onaspr_core.media.images import encode_png
+from onaspr_core.media.video import Frames, encode_mp4, read_frames
 from onaspr_core.options import mixing_options
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.neighbours import Reference, noise_neighbours_of
@@ -32,7 +34,6 @@ from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import BackboneSettings, Experiment
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import Frames, encode_mp4, read_frames
 from onaspr_core.video_record import video_record
 from onaspr_core.workspace import Workspace
 
@@ -129,19 +130,16 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial:
     items = video_items(workspace, e, variant)
     loaded = len(workspace.models.loaded)
 
-    def open_maker() -> AbstractContextManager[Maker[VideoItem]]:
-        backbone = open_backbone(workspace, e.backbone)
-        return nullcontext(lambda batch: _make_batch(workspace, e, variant, trial, backbone, batch))
-
     outcome = run_items(
         f"{variant} videos",
         items,
         key=lambda item: item.key,
         name=lambda item: item.prompt.id,
         exists=lambda keys: workspace.store.existing(KIND, keys),
-        open_maker=open_maker,
+        open_maker=partial(_open_maker, workspace, e, variant, trial),
         batch_size=e.sampling.batch_size,
         remedy=TOO_LARGE,
+        engine=workspace.engine,
     )
     return replace(
         outcome,
@@ -192,6 +190,11 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, backbone: BackboneSet
     )
 
 
+@contextmanager
+def _open_maker(workspace: Workspace, e: Experiment, variant: str, trial: str) -> Iterator[Maker[VideoItem]]:
+    yield partial(_make_batch, workspace, e, variant, trial, open_backbone(workspace, e.backbone))
+
+
 def _make_batch(
     workspace: Workspace,
     e: Experiment,
@@ -206,13 +209,15 @@ def _make_batch(
     """
     import torch
 
-    from onaspr_core.frames import to_frames
+    from onaspr_core.media.frames import to_frames
     from onaspr_core.sampling import sample_latents
 
     ready: list[tuple[VideoItem, Tensor]] = []
     for item in batch:
         try:
             ready.append((item, _initial_noise(workspace, e, backbone, item)))
+        except StoreError:
+            raise
         except UserError as problem:
             yield Failure(item.prompt.id, str(problem))
     if not ready:
@@ -228,8 +233,10 @@ def _make_batch(
         rewritten_steps=max(item.rewritten_steps for item in items),
     )
     settings = workspace.settings.backbones[e.backbone]
-    for item, latent, frames in zip(items, latents, to_frames(backbone.decode(latents)), strict=True):
-        if not bool(latent.isfinite().all()):
+    decoded = backbone.decode(latents)
+    finite = latents.isfinite().flatten(1).all(1) & decoded.isfinite().flatten(1).all(1).to(latents.device)
+    for item, usable, frames in zip(items, finite.tolist(), to_frames(decoded), strict=True):
+        if not usable:
             yield Failure(
                 item.prompt.id, "the model gave values that are not finite; use dtype float32 or bfloat16"
             )

@@ -7,7 +7,7 @@ What does not belong here: which clip is a prompt's neighbour (`onaspr_core.retr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
@@ -20,10 +20,12 @@ from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, run_items
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PassingError, StoreError, UserError
 from onaspr_core.options import inversion_options, mixing_options
-from onaspr_core.pool.clips import read_clip
+from onaspr_core.pool.clip_catalog import known_places
+from onaspr_core.pool.clips import read_clip, read_clip_at
 from onaspr_core.pool.manifest import pool_pairs
+from onaspr_core.pool.shards import Place
 from onaspr_core.reports.noise_preview import kept_preview
 from onaspr_core.retrieval.neighbours import noise_neighbours_of
 from onaspr_core.settings import Experiment
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from onaspr_core.backbones.protocol import Backbone
-    from onaspr_core.video import Frames
+    from onaspr_core.media.video import Frames
 
 KIND = "inverted-latent"
 TENSOR = "noise"
@@ -44,12 +46,17 @@ DESCRIBED = 256
 
 @dataclass(frozen=True)
 class ClipItem:
-    """A pool clip to invert, known to people by the id of a pair that has it."""
+    """A pool clip to invert, known to people by the id of a pair that has it.
+
+    `place` is where the clip lies; it is looked up for those that are to be inverted, and None where there is
+    no such clip.
+    """
 
     pair_id: str
     caption: str
     clip_key: str
     key: str
+    place: Place | None = None
 
 
 def clip_items(workspace: Workspace, e: Experiment) -> list[ClipItem]:
@@ -60,7 +67,7 @@ def clip_items(workspace: Workspace, e: Experiment) -> list[ClipItem]:
     """
     fingerprint = backbone_fingerprint(workspace.settings.backbones[e.backbone], workspace.settings.base)
     if e.inversion.scope == "pool":
-        pairs = pool_pairs(workspace, e.pool)
+        pairs = pool_pairs(workspace, e.pool)[: e.pool_size]
         found = [(pair.id, pair.caption, pair.clip_key) for pair in pairs if pair.clip_key is not None]
     else:
         borrowed = [one for own in noise_neighbours_of(workspace, e).values() for one in own]
@@ -84,22 +91,21 @@ def invert_clips(workspace: Workspace, e: Experiment) -> Outcome:
     items = clip_items(workspace, e)
     loaded = len(workspace.models.loaded)
 
-    def open_maker() -> AbstractContextManager[Maker[ClipItem]]:
-        backbone = open_backbone(workspace, e.backbone)
-        return nullcontext(lambda batch: _invert_batch(workspace, e, backbone, batch))
-
     outcome = run_items(
         "inverted latents",
         items,
         key=lambda item: item.key,
         name=lambda item: item.pair_id,
         exists=lambda keys: workspace.store.existing(KIND, keys),
-        open_maker=open_maker,
+        open_maker=partial(_open_maker, workspace, e),
         batch_size=e.inversion.batch_size,
         remedy=TOO_LARGE,
+        look_up=partial(_with_places, workspace),
+        engine=workspace.engine,
     )
-    described = [item.key for item in items[:DESCRIBED]]
-    records = {key: workspace.store.record(KIND, key) for key in workspace.store.existing(KIND, described)}
+    described = sorted(workspace.store.existing(KIND, [item.key for item in items[:DESCRIBED]]))
+    read = workspace.store.map(partial(workspace.store.record, KIND), described)
+    records = dict(zip(described, read, strict=True))
     return replace(
         outcome,
         models=workspace.models.loaded[loaded:],
@@ -146,6 +152,16 @@ def _key(fingerprint: str, e: Experiment, clip_key: str) -> str:
     )
 
 
+def _with_places(workspace: Workspace, items: Sequence[ClipItem]) -> list[ClipItem]:
+    places = known_places(workspace, [item.clip_key for item in items])
+    return [replace(item, place=places.get(item.clip_key)) for item in items]
+
+
+@contextmanager
+def _open_maker(workspace: Workspace, e: Experiment) -> Iterator[Maker[ClipItem]]:
+    yield partial(_invert_batch, workspace, e, open_backbone(workspace, e.backbone))
+
+
 def _invert_batch(
     workspace: Workspace, e: Experiment, backbone: Backbone, batch: Sequence[ClipItem]
 ) -> Iterator[Failure]:
@@ -154,18 +170,22 @@ def _invert_batch(
 
     from onaspr_core.diffusion.noise import diagnostics
     from onaspr_core.diffusion.whitening import whiten
-    from onaspr_core.frames import fit_frames, to_video
+    from onaspr_core.media.frames import fit_frames, to_video
 
     readable: list[tuple[ClipItem, Frames, int]] = []
     for item in batch:
         try:
-            readable.append((item, *fit_frames(read_clip(workspace, item.clip_key), *backbone.video_shape)))
+            clip = read_clip_at(workspace, item.clip_key, item.place)
+            readable.append((item, *fit_frames(clip, *backbone.video_shape)))
+        except StoreError:
+            raise
         except UserError as problem:
-            yield Failure(item.pair_id, f"its clip cannot be read: {problem}")
+            told = f"its clip cannot be read: {problem}"
+            yield Failure(item.pair_id, told, passing=isinstance(problem, PassingError))
     if not readable:
         return
     latents = backbone.encode(to_video([frames for _, frames, _ in readable]))
-    inverted = _inverted(e, backbone, latents, [item.clip_key for item, _, _ in readable])
+    inverted = inverted_noise(e, backbone, latents, [item.clip_key for item, _, _ in readable])
     stored = torch.stack([whiten(noise, e.inversion.whitening) for noise in inverted]).half()
     errors = _round_trip_errors(e, backbone, latents, stored)
     for (item, _, repeated), before, noise, error in zip(readable, inverted, stored, errors, strict=True):
@@ -184,8 +204,11 @@ def _invert_batch(
         workspace.store.write_tensors(KIND, item.key, {TENSOR: noise.numpy()}, record)
 
 
-def _inverted(e: Experiment, backbone: Backbone, latents: Tensor, clip_keys: Sequence[str]) -> Tensor:
-    """Invert clean latents; what is diffused forward first draws its noise by the clip's key alone."""
+def inverted_noise(e: Experiment, backbone: Backbone, latents: Tensor, clip_keys: Sequence[str]) -> Tensor:
+    """Invert clean latents (B, C, T, h, w) of these clips as an experiment asks for it, unwhitened.
+
+    What is diffused forward first draws its noise by the clip's key alone.
+    """
     import torch
 
     from onaspr_core.diffusion.noise import random_noise

@@ -40,13 +40,17 @@ SHARED: Mapping[str, tuple[str, Callable[[Settings], Content]]] = {
         "The sentence embedding model.",
         lambda s: _embedding(s),
     ),
+    "studies": (
+        "What the studies compare: experiments, and the values that sweeps set.",
+        lambda s: _studies(s),
+    ),
 }
 """Settings that all experiments share: what they are for, and what they are made of."""
 
 PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content]]] = {
     "source": (
-        "Which of the pools the experiment borrows from.",
-        lambda s, e: {"pool": e.pool},
+        "Which of the pools the experiment borrows from, and how much of it.",
+        lambda s, e: {"pool": e.pool, **({"size": e.pool_size} if e.pool_size else {})},
     ),
     "prompts": (
         "Which prompts the experiment generates: the prompt file or the benchmark, and how many of its rows.",
@@ -83,6 +87,7 @@ PER_EXPERIMENT: Mapping[str, tuple[str, Callable[[Settings, Experiment], Content
             "fixed_point_iterations": e.inversion.fixed_point_iterations,
             "scope": e.inversion.scope,
             "pool": _pool(s, e.pool) if e.inversion.scope == "pool" else None,
+            **({"size": e.pool_size} if e.inversion.scope == "pool" and e.pool_size else {}),
             **inversion_options(e),
             **{name: value for name, value in mixing_options(e).items() if name == "neighbours"},
         },
@@ -170,6 +175,15 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
     return stamp(files) if files else str(path.stat().st_mtime_ns)
 
 
+def _studies(s: Settings) -> Content:
+    content = s.studies.model_dump(exclude={"rewriters"})
+    engines = s.studies.rewriters.items()
+    return {
+        **content,
+        "rewriters": {name: one.model_dump(exclude={"timeout_seconds"}) for name, one in engines},
+    }
+
+
 def _embedding(s: Settings) -> Content:
     content = {"model": _content(s, s.embedding.model)}
     if content["model"] == s.embedding.model and s.embedding.revision != "main":
@@ -200,11 +214,13 @@ def _evaluation(s: Settings, e: Experiment) -> Content:
     named = [one for one in e.evaluation.features if one[0] != "label" and one[1] is not None]
     # What is as it always was is left out, so that no version moves for a setting that nobody uses.
     usual = {"metrics"} if e.evaluation.metrics == PAPER else set()
+    vbench = [_content(s, path) for path in e.evaluation.vbench]
     return {
         "label": e.evaluation.features.label,
         "networks": {role: _network(s, network) for role, network in named},
         "benchmark": _benchmark(s, e.evaluation.benchmark),
-        **e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark"} | usual),
+        **e.evaluation.model_dump(exclude={"batch_size", "features", "benchmark", "vbench"} | usual),
+        **({"vbench": vbench} if vbench else {}),
     }
 
 

@@ -19,7 +19,7 @@ def resolve(path: str, base: Path) -> str:
         base: The folder that relative paths start from.
 
     Raises:
-        UserError: when the named package is not installed.
+        UserError: when the named package is not installed, or `~NAME` names no user.
     """
     if path.startswith(PACKAGE_PREFIX):
         name, _, inside = path.removeprefix(PACKAGE_PREFIX).partition("/")
@@ -32,7 +32,10 @@ def resolve(path: str, base: Path) -> str:
         return str(Path(next(iter(spec.submodule_search_locations)), inside))
     if "://" in path:
         return path
-    return str(base / Path(path).expanduser())
+    try:
+        return str(base / Path(path).expanduser())
+    except RuntimeError as problem:
+        raise UserError(f"{path}: there is no such user: {problem}") from problem
 
 
 def is_a_place(path: str) -> bool:

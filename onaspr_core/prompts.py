@@ -17,6 +17,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmark_lists import read_benchmark
 from onaspr_core.markdown import cell
 from onaspr_core.paths import resolve
+from onaspr_core.pool.texts import storable
 from onaspr_core.settings import PROMPTS_OF_BENCHMARK, Experiment
 from onaspr_core.workspace import Workspace
 
@@ -48,7 +49,7 @@ def read_prompt_file(path: str | Path) -> list[Prompt]:
     file = Path(path)
     try:
         rows = list(_rows(file))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as problem:
+    except (OSError, ValueError, RecursionError, csv.Error) as problem:
         raise UserError(f"prompt file {file} cannot be read: {problem}") from problem
     prompts = []
     for number, row in enumerate(rows, 1):
@@ -84,8 +85,9 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
 
 def _json_row(value: Any, file: Path, number: int) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise UserError(f"prompt file {file}, line {number}: expected an object with `prompt`, got {value!r}")
-    return {key: str(inner) for key, inner in value.items() if inner is not None}
+        got = repr(value)[:80]
+        raise UserError(f"prompt file {file}, line {number}: expected an object with `prompt`, got {got}")
+    return {storable(key): storable(str(inner)) for key, inner in value.items() if inner is not None}
 
 
 def experiment_prompts(workspace: Workspace, experiment: Experiment) -> tuple[list[Prompt], list[Failure]]:

@@ -41,6 +41,14 @@ def rising(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse a value that stands twice."""
+    twice = [value for place, value in enumerate(values) if value in values[:place]]
+    if twice:
+        raise ValueError(f"must be different values; {twice[0]!r} stands twice")
+    return values
+
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=1)]
 BatchSize = Annotated[int | Literal["auto"], PlainValidator(batch_size)]
@@ -52,6 +60,9 @@ Gate = Annotated[tuple[Cosine, Cosine], Field(strict=False), AfterValidator(risi
 
 
 class Section(BaseModel):
-    """A table of the settings file: unknown keys are refused and nothing changes after reading."""
+    """A table of the settings file: unknown keys are refused and nothing changes after reading.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    As JSON it comes back as it was, an infinite eta as `Infinity`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")

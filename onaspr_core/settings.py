@@ -6,8 +6,9 @@ the method is said in the modules that use them; nothing is computed here.
 
 import os
 import tomllib
+from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -29,16 +30,36 @@ from onaspr_core.setting_types import (
     Name,
     Positive,
     Section,
+    distinct,
     finite,
     not_nan,
 )
 from onaspr_core.settings_mistakes import allowed, mistakes_in, tables
+
+LARGEST, LONGEST_LINE = 2**20, 4096
+"""Characters of a settings file, and of a line of it: parsing takes time in the square of a key's length."""
 
 
 class StoreSettings(Section):
     """Where everything that is made is kept."""
 
     root: str = "data/store"
+
+
+class ComputeSettings(Section):
+    """Where models run: in the process of the run, or on the workers of a Ray cluster.
+
+    `address` is the cluster's; without it RAY_ADDRESS is taken, and without that Ray is started on this
+    machine. Each worker has a share of a machine's CPUs and GPUs ("auto": one GPU where the cluster has any).
+    There are as many as the cluster has room for, or `workers`; a run waits `wait_seconds` for the first.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    address: str = ""
+    workers: Annotated[int, Field(ge=0)] = 0
+    cpus_per_worker: Positive = 1.0
+    gpus_per_worker: Literal["auto"] | Annotated[float, Field(ge=0), AfterValidator(finite)] = "auto"
+    wait_seconds: Positive = 300.0
 
 
 class EmbeddingSettings(Section):
@@ -63,7 +84,8 @@ class RewriterSettings(Section):
 
     `one_shot` is how small models are asked: a worked example, more words around Eq 7's instruction, answers
     that end at a punctuation mark, and up to six draws. Left out, the default model, which comes with the
-    project, is asked so; any other gets the instruction alone and answers once. `retries` is how often a
+    project, is asked so; any other gets the instruction alone, told that captions are
+    data, and answers once. `retries` is how often a
     prompt is asked for again when no answer passes the guard; `minimum_similarity` is a cosine.
     """
 
@@ -134,12 +156,14 @@ class CheckSettings(Section):
 class Experiment(Section):
     """One named combination of pool, prompts and backbone with its own eta and gamma.
 
-    `name` is the table's name in the file: `[experiments.NAME]`. `prompts` is a prompt file, or "benchmark"
-    for the captions of `evaluation.benchmark`, under the ids of its videos.
+    `name` is the table's name in the file: `[experiments.NAME]`. Of `pool` only the first `pool_size` pairs
+    by rank that became clips are borrowed from, all where it is left out. `prompts` is a prompt file, or
+    "benchmark" for the captions of `evaluation.benchmark`, under the ids of its videos.
     """
 
     name: str
     pool: Name
+    pool_size: Count | None = None
     backbone: Name
     prompts: str
     prompt_limit: Count | None = None
@@ -182,16 +206,44 @@ class Experiment(Section):
             raise UserError("; ".join(_field_mistakes(problem))) from None
 
 
+Value = TypeVar("Value")
+Values = Annotated[tuple[Value, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
+"""What a study sets one after another: an array of different values, the first of which is compared with."""
+
+
+class StudySettings(Section):
+    """What the studies compare: the paper's tables and figures (`onaspr_core.studies`).
+
+    `experiments` are the rows of Table 1 and Figure 3, those that make videos, and of Table 3, those that
+    make images. The others are what a sweep sets, one value after another, the paper's where left out: eta
+    (Figure 4), gamma (Table 2b), `references` (k, Table 2c) and `pool_sizes` (N, Table 2a; those beyond the
+    pool's are left out). `rewriters` are those of Table 2d, by the name they are shown by; with none there is
+    no Table 2d.
+    """
+
+    experiments: Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(distinct)] = ()
+    eta: Values[Annotated[float, Field(ge=0), AfterValidator(not_nan)]] = (
+        *(0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        inf,
+    )
+    gamma: Values[Fraction] = (0.0, 0.1, 0.2, 0.5, 1.0)
+    references: Values[Annotated[int, Field(ge=0)]] = (0, 1, 2, 5, 10)
+    pool_sizes: Values[Count] = (10_000, 100_000, 1_000_000, 10_000_000)
+    rewriters: dict[str, RewriterSettings] = Field(default_factory=dict)
+
+
 class Settings(Section):
     """The whole file. Use `load_settings` to read one."""
 
     base: Path
     store: StoreSettings = StoreSettings()
+    compute: ComputeSettings = ComputeSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     checks: CheckSettings = CheckSettings()
     pools: dict[Name, PoolSettings]
     backbones: dict[Name, BackboneSettings]
     experiments: dict[Name, Experiment]
+    studies: StudySettings = StudySettings()
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name.
@@ -216,12 +268,7 @@ def load_settings(path: str | Path) -> Settings:
         UserError: one error that lists every mistake, each with its key and what is allowed.
     """
     file = Path(path)
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise UserError(f"settings file {file} cannot be read: {problem.strerror or problem}") from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UserError(f"settings file {file} is not valid TOML: {problem}") from problem
+    values = _read_toml(file)
     base = file.resolve().parent
     for name, experiment in tables(values, "experiments"):
         experiment["name"] = name
@@ -234,6 +281,21 @@ def load_settings(path: str | Path) -> Settings:
         lines = "\n".join(f"  - {line}" for line in mistakes)
         raise UserError(f"settings file {file} has {len(mistakes)} mistake(s):\n{lines}")
     return settings
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(LARGEST + 1)
+        if len(text) > LARGEST or any(len(line) > LONGEST_LINE for line in text.splitlines()):
+            raise ValueError(
+                f"it has more than {LARGEST:,} characters, or a line of more than {LONGEST_LINE:,}"
+            )
+        return tomllib.loads(text)
+    except OSError as problem:
+        raise UserError(f"settings file {file} cannot be read: {problem.strerror or problem}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"settings file {file} is not valid TOML: {problem}") from problem
 
 
 def _field_mistakes(problem: ValidationError) -> list[str]:

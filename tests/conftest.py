@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
+
+from tests.object_store import ObjectStore, serving_s3
 
 SETTINGS = """
 [store]
@@ -40,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
+def pytest_sessionstart() -> None:
+    """Let what a test starts end when told to, also in a suite that was started in the background.
+
+    There SIGINT does nothing, and Dagster has SIGTERM do what SIGINT does.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def settings_file(tmp_path: Path) -> Path:
     """A settings file with two experiments, and the files it names."""
@@ -62,3 +74,17 @@ def no_instance_of_another_test(no_instance_of_another_module: None) -> Iterator
     """The same for each test; that of the module comes before fixtures that a whole module shares."""
     with set_defs_state_storage(None):
         yield
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A server of S3, one for all tests."""
+    with serving_s3() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> Iterator[str]:
+    """The URL of an empty bucket, which this process finds while the test runs."""
+    with object_store.reached():
+        yield object_store.new_bucket()

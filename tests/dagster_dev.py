@@ -7,7 +7,6 @@ should make is the tests' business.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import psutil
 from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
 
 from tests.assets.automation.platform import Ran
+from tests.loopback import free_port
 from tests.project import ROOT, Project
 
 SETTINGS_SENSOR = "settings_sensor"
@@ -148,7 +148,7 @@ class DagsterDev:
 def dagster_dev(project: Project) -> Iterator[DagsterDev]:
     """Start what `make ui` starts, on a project's home and settings; at the end no process is left."""
     log = project.folder / "dagster-dev.log"
-    port = _free_port()
+    port = free_port()
     with log.open("wb") as file, dg.DagsterInstance.from_config(str(project.home)) as instance:
         process = subprocess.Popen(
             [
@@ -167,12 +167,6 @@ def dagster_dev(project: Project) -> Iterator[DagsterDev]:
             yield dev
         finally:
             _end(process)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _end(leader: "subprocess.Popen[bytes]") -> None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import re
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -14,9 +16,19 @@ Answer = tuple[int, dict[str, str], bytes]
 """Status, headers, body."""
 
 
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 @contextmanager
 def serving(answer: Callable[[str], Answer], fetched: list[str]) -> Iterator[str]:
-    """Serve what `answer` gives for a path, note the paths of bodies that were sent; yield the address."""
+    """Serve what `answer` gives for a path, note the paths of bodies that were sent; yield the address.
+
+    Pieces are given of what has the header `Accept-Ranges: bytes`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -29,18 +41,25 @@ def serving(answer: Callable[[str], Answer], fetched: list[str]) -> Iterator[str
             status, headers, body = answer(self.path)
             if with_body:
                 fetched.append(self.path)
+            piece = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            if piece and headers.get("Accept-Ranges") == "bytes":
+                status, whole = 206, len(body)
+                body = body[int(piece[1]) : int(piece[2] or whole) + 1]
+                headers["Content-Range"] = f"bytes {piece[1]}-{int(piece[1]) + len(body) - 1}/{whole}"
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if with_body:
-                self.wfile.write(body)
+                # Whoever asked may have had enough.
+                with suppress(ConnectionError):
+                    self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:

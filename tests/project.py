@@ -103,16 +103,16 @@ class Project:
         )
 
     def materialize(
-        self, select: str = "*", experiment: str = "miniature"
+        self, select: str = "", experiment: str = "miniature"
     ) -> "subprocess.CompletedProcess[str]":
-        """Materialize assets of an experiment."""
+        """Materialize assets of an experiment, those of `make demo` where none are named."""
         return finished(self.begin(select, experiment))
 
-    def begin(self, select: str = "*", experiment: str = "miniature") -> "subprocess.Popen[str]":
+    def begin(self, select: str = "", experiment: str = "miniature") -> "subprocess.Popen[str]":
         """Start what `materialize` waits for."""
         return self.start(
             *("dagster", "asset", "materialize", "-f", "definitions.py"),
-            *("--select", select, "--partition", experiment, "-c", "console.yaml"),
+            *("--select", select or makefile_assets(), "--partition", experiment, "-c", "console.yaml"),
         )
 
     def edit(self, *changes: tuple[str, str]) -> float:
@@ -142,6 +142,12 @@ class Project:
             for (name, partition), made in self.latest().items()
             if partition in (None, experiment)
         }
+
+
+def makefile_assets() -> str:
+    """What `make demo` selects."""
+    (found,) = re.findall(r"^ASSETS \?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return str(found)
 
 
 def finished(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from onaspr_core.video import Frames, encode_mp4
+from onaspr_core.media.video import Frames, encode_mp4
 
 UCF101_LIST = (
     "Archery/v_Archery_g01_c01.avi",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onaspr_core.media.video import encode_mp4
 from onaspr_core.pool import clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.retrieval.embedder import SentenceEmbedder
 from onaspr_core.rewriting import client
 from onaspr_core.rewriting.client import Answer
-from onaspr_core.video import encode_mp4
 from tests.core.rewriting.bench import BagOfWords
 from tests.tiny_models import save_tiny_judges, save_tiny_text_to_video
 
@@ -71,7 +71,7 @@ class Enricher:
     """A language model that adds the last word of the first example to the sentence it is to rewrite."""
 
     def answer(self, messages: Sequence[dict[str, str]], **_: object) -> Answer:
-        asked = messages[-1]["content"]
+        asked = messages[-1]["content"].replace('"', "")
         sentence = asked.split("rewrite the sentence ")[1].split(" without changing")[0]
         example = asked.split(": ", 1)[1].split(",")[0]
         return Answer(f"{sentence.capitalize()} near {example.split()[-1]}.")
@@ -83,22 +83,32 @@ def save_models(root: Path) -> Path:
     return save_tiny_judges(root)
 
 
+def cut_here(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
+    """Cut clips in this process: workers cost time, and are tested apart."""
+    return map(cut_clip, jobs)
+
+
 @contextmanager
-def models_stood_in_for() -> Iterator[None]:
-    """A language model and an embedder without weights, and clips cut in this process."""
+def rewriter_stood_in_for() -> Iterator[None]:
+    """A language model without weights."""
 
     @contextmanager
     def enricher(_: object) -> Iterator[Enricher]:
         yield Enricher()
 
-    def cut_here(jobs: Sequence[CutJob], _: int) -> Iterator[CutClip]:
-        return map(cut_clip, jobs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "open_language_model", enricher)
+        yield
+
+
+@contextmanager
+def models_stood_in_for() -> Iterator[None]:
+    """A language model and an embedder without weights, and clips cut in this process."""
 
     def encode(_: Any, texts: Sequence[str]) -> Any:
         return BagOfWords().encode(texts).astype("float32")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "open_language_model", enricher)
+    with rewriter_stood_in_for(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(clips, "cut_all", cut_here)
         patch.setattr(SentenceEmbedder, "encode", encode)
         yield

@@ -1,13 +1,13 @@
 """A new user's first quarter of an hour, through the ordinary command line, on a small cut of the world."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.project import SETTINGS, Project, make_project
+from tests.report_files import clips_of, gallery_of, made_of
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.mark.timeout(600)
 def test_the_first_run_makes_every_asset_and_the_report_shows_it(project: Project) -> None:
     shown = project.metadata()
-    assert len(shown) == 17
+    assert len(shown) == 18
     for name, metadata in shown.items():
         assert metadata["items_failed"] == 0, (name, metadata)
         assert metadata["items_total"] > 0, name  # type: ignore[operator]
@@ -44,13 +44,13 @@ def test_the_first_run_makes_every_asset_and_the_report_shows_it(project: Projec
     for word in ("baseline", "ona", "spr", "ona_spr", "FID", "CLIP-FID", "CLIPSIM", "FVD", "IS"):
         assert word.lower() in table.stdout.lower()
     page = next(Path(word) for word in table.stdout.split() if word.endswith("index.html"))
-    text = page.read_text()
+    gallery = gallery_of(page.parent)
     prompts = [json.loads(line) for line in (project.folder / "world/prompts.jsonl").read_text().splitlines()]
-    for prompt in prompts[:4]:
-        assert prompt["prompt"] in text
-    assert text.count("<video") == 4 * (4 + 1), "four variants and the neighbour of each prompt"
+    assert [one["text"] for one in gallery["prompts"]] == [prompt["prompt"] for prompt in prompts[:4]]
+    addresses = [*made_of(gallery), *clips_of(gallery)]
+    assert len(addresses) == 4 * (4 + 1), "four variants and the neighbour of each prompt"
     files = {path.relative_to(page.parent).as_posix() for path in page.parent.rglob("*.mp4")}
-    assert files == set(re.findall(r'src="([^"]+\.mp4)', text)), "each video is there, and no other"
+    assert files == set(addresses), "each video is there, and no other"
 
 
 @pytest.mark.timeout(600)

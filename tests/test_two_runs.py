@@ -35,7 +35,7 @@ class Kept:
     """All that a project keeps, without what hangs on who came first.
 
     That is where in a shard a clip lies, and the record of an item that two stages want: it names the one
-    that made it, and the gallery's page shows it.
+    that made it, and the gallery's provenance shows it.
     """
 
     versions: dict[tuple[str, str | None], str]
@@ -70,7 +70,7 @@ class Kept:
             reports={
                 str(file.relative_to(reports)): file_sha256(file)
                 for file in reports.rglob("*")
-                if file.is_file() and file.name != "index.html"
+                if file.is_file() and not file.name.startswith("provenance-")
             },
         )
 

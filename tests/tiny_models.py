@@ -113,7 +113,7 @@ def save_tiny_judges(root: Path) -> Path:
     vision = {**small, "image_size": 16, "patch_size": 8}
     clip = CLIPConfig(text_config={**text, "pad_token_id": 0}, vision_config=vision, projection_dim=6)
     _save(CLIPModel(clip), root / "image-text")
-    _tokenizer().save_pretrained(root / "image-text")
+    tokenizer_of_words().save_pretrained(root / "image-text")
     video = VideoMAEConfig(image_size=16, patch_size=8, num_frames=4, tubelet_size=2, **small, **labels)
     _save(VideoMAEForVideoClassification(video), root / "video-classifier")
     return root
@@ -130,7 +130,7 @@ def write_preprocessor(folder: Path, mean: Sequence[float] = (0.5, 0.4, 0.3), **
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer_of_words() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(

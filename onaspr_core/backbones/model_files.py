@@ -15,7 +15,7 @@ from onaspr_core.paths import folder_fingerprint, may_be_hub_id, resolve
 from onaspr_core.settings import BackboneSettings
 
 WHOLE = "."
-"""The name of a component that is a folder by itself, in no model's."""
+"""The name of a component that is a folder by itself, in no model's, and of a model without components."""
 
 
 class ModelFiles(NamedTuple):

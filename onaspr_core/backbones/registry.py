@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.families import FAMILIES
 from onaspr_core.backbones.model_files import ModelFiles, locate
@@ -60,7 +62,7 @@ def load_backbone(settings: BackboneSettings, base: Path) -> "Backbone":
     module = import_module(f"onaspr_core.backbones.{FAMILIES[settings.family].module}")
     try:
         backbone: Backbone = module.load(weights)
-    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as problem:
         told = f"backbone {settings.path!r} cannot be loaded from {files.folder}: {problem}"
         if is_out_of_memory(problem):
             raise UserError(f"{told}; {TOO_LARGE}") from problem

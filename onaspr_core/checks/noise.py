@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from onaspr_core.checks.finding import Finding, every, listed, percent
@@ -38,8 +39,9 @@ def noise_is_nearly_gaussian(workspace: Workspace, e: Experiment) -> Finding:
     items = {item.key: item for item in clip_items(workspace, e)}
     present = sorted(workspace.store.existing(KIND, list(items)))
     outside = []
-    for key in present:
-        found = departures(workspace.store.record(KIND, key)["diagnostics"], limits)
+    records = workspace.store.map(partial(workspace.store.record, KIND), present)
+    for key, record in zip(present, records, strict=True):
+        found = departures(record["diagnostics"], limits)
         name, (value, departure) = max(found.items(), key=lambda one: one[1][1])
         if departure > 1:
             outside.append((departure, items[key].pair_id, name, value))

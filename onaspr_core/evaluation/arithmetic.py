@@ -6,6 +6,7 @@ Belongs here: arithmetic on features that are already there. Which metric uses w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,21 +31,22 @@ Tensors = Mapping[str, npt.NDArray[np.float32]]
 ALL = "all"
 """In the place of a label group: every attribute of the prompt."""
 
-LARGEST_RESAMPLE = 1e9
-"""Multiplications that one resample of a set metric may cost before its interval is left out."""
-
 LARGEST_KERNEL = 1e13
 """Multiplications that all kernels of a jackknife may cost before its interval is left out."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One video's features, and what they are held against, as far as the metric reads it."""
+    """One video's features, and what they are held against, as far as the metric reads it.
+
+    `result` is what another program found the video to be.
+    """
 
     video: Tensors
     text: Tensors | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     groups: Sequence[LabelGroup] = ()
+    result: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ class OfVideo:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """`draws` of the metric by how often each prompt is counted, (samples, prompts), or None: too costly."""
+    """`draws` of the metric by how often each prompt is counted, (samples, prompts)."""
 
-    draws: Callable[[Sides, Indices], Array | None]
+    draws: Callable[[Sides, Indices], Array]
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,11 @@ def consistency_of(shown: Shown) -> float:
     return frame_consistency(shown.video["features"])
 
 
+def result_of(shown: Shown) -> float:
+    """A result that was read and not computed."""
+    return shown.result
+
+
 @dataclass(frozen=True)
 class AttributeRight:
     """1 where the classifier's likeliest value of a label group, or of `ALL`, is the prompt's; else 0."""
@@ -173,14 +180,10 @@ def frechet(sides: Sides) -> Scored:
     return Scored(frechet_distance(sides.own.values, sides.real.values))
 
 
-def frechet_draws(sides: Sides, counts: Indices) -> Array | None:
-    """The Fréchet distance of each resample of prompts, with all their frames."""
-    rows = sides.own.values
-    if len(rows) * rows.shape[1] * min(rows.shape) > LARGEST_RESAMPLE:
-        return None
+def frechet_less_groups(sides: Sides, groups: Indices) -> Array:
+    """The Fréchet distance without each group of rows; no covariance is built anew."""
     reference = sides.real.gaussian
-    projected = reference.project(rows)
-    return np.array([reference.distance(projected, own[sides.own.owners]) for own in counts])
+    return reference.distances_without(reference.project(sides.own.values), groups)
 
 
 def frechet_without_limit(sides: Sides) -> Scored:
@@ -235,6 +238,6 @@ def by_kernel(discrepancy: Discrepancy) -> OfSet:
     return OfSet(feature_rows, score, Jackknife(without))
 
 
-FRECHET = OfSet(feature_rows, frechet, Bootstrap(frechet_draws))
+FRECHET = OfSet(feature_rows, frechet, Jackknife(frechet_less_groups))
 FRECHET_INFINITY = OfSet(feature_rows, frechet_without_limit, None)
 INCEPTION = OfSet(class_rows, inception, Bootstrap(inception_draws))

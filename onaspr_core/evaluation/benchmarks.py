@@ -1,7 +1,8 @@
 """The real side of an evaluation: whether its videos are there; their features are `features`'.
 
 No video is copied: a real video is its path and the SHA-256 of its bytes, in the catalog table
-`benchmark_videos`. What is missing or unreadable is counted and named, never silently left out.
+`benchmark_videos`. How long the list is that they are of stands in `benchmark_lists`. What is missing or
+unreadable is counted and named, never silently left out.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmark_lists import BenchmarkList, read_benchmark
 from onaspr_core.evaluation.published import PUBLISHED, how_to_get
 from onaspr_core.markdown import cell, table
-from onaspr_core.paths import file_sha256
+from onaspr_core.media.video import read_frames
+from onaspr_core.paths import file_sha256, resolve
 from onaspr_core.pool.sources import SourceRow
 from onaspr_core.settings import BenchmarkSettings, Experiment
-from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
 TABLE = """create table if not exists benchmark_videos (
     experiment text, position integer, id text, caption text, path text, sha256 text, key text,
     primary key (experiment, id))"""
+
+LISTS = """create table if not exists benchmark_lists (
+    experiment text primary key, key text, listed integer, expected integer)"""
 
 EXAMPLES = 10
 
@@ -76,9 +80,11 @@ def ingest_benchmark(workspace: Workspace, e: Experiment) -> Outcome:
     if benchmark is None:
         _forget_others(workspace, e, [])
         return Outcome(version_of([]), 0, 0, 0, facts={"benchmark": NO_BENCHMARK})
+    key = _list_key(benchmark, workspace.settings.base)
     listed = read_benchmark(benchmark, workspace.settings.base)
     rows = [_row(position, row) for position, row in enumerate(listed.rows)]
     known = _forget_others(workspace, e, rows)
+    _note_list(workspace, e, key, listed)
     remedy = "" if benchmark.format in PUBLISHED else " or take its row out of the list"
 
     @contextmanager
@@ -129,19 +135,57 @@ def real_videos(workspace: Workspace, e: Experiment) -> list[RealVideo]:
 def shortage(workspace: Workspace, e: Experiment) -> str:
     """Say how many of the benchmark's videos are usable; empty where all are, or no benchmark is set.
 
+    The list is read only where it is not the file that `ingest_benchmark` has read.
+
     Raises:
-        UserError: when the list cannot be read.
+        UserError: when the list is read and cannot be.
     """
     if (benchmark := e.evaluation.benchmark) is None:
         return ""
-    listed = read_benchmark(benchmark, workspace.settings.base)
-    ids = {row.id for row in listed.rows}
-    usable = sum(video.id in ids for video in real_videos(workspace, e))
-    expected = len(ids) if listed.expected is None else listed.expected
-    if usable == expected == len(ids):
+    usable, counts = real_videos(workspace, e), _noted_list(workspace, e, benchmark)
+    if counts is None:
+        found = read_benchmark(benchmark, workspace.settings.base)
+        ids = {row.id for row in found.rows}
+        usable = [video for video in usable if video.id in ids]
+        counts = len(ids), found.expected
+    listed, expected = counts[0], counts[0] if counts[1] is None else counts[1]
+    if len(usable) == expected == listed:
         return ""
     of = PUBLISHED[benchmark.format].name if benchmark.format in PUBLISHED else benchmark.path
-    return f"{usable:,} of the {expected:,} real videos of {of} are usable, and its list has {len(ids):,}"
+    return f"{len(usable):,} of the {expected:,} real videos of {of} are usable, and its list has {listed:,}"
+
+
+def _list_key(benchmark: BenchmarkSettings, base: Path) -> str | None:
+    """Settings and file of a list as they stand; None for one that is not a single local file."""
+    path = Path(resolve(benchmark.path, base))
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return content_key(
+        "benchmark-list",
+        version=code_versions.BENCHMARK,
+        benchmark=benchmark.model_dump(mode="json"),
+        file=[str(path), stat.st_size, stat.st_mtime_ns],
+    )
+
+
+def _note_list(workspace: Workspace, e: Experiment, key: str | None, listed: BenchmarkList) -> None:
+    with workspace.catalog.write() as connection:
+        connection.execute(LISTS)
+        connection.execute(
+            "insert or replace into benchmark_lists values (?, ?, ?, ?)",
+            [e.name, key, len(listed.rows), listed.expected],
+        )
+
+
+def _noted_list(
+    workspace: Workspace, e: Experiment, benchmark: BenchmarkSettings
+) -> tuple[int, int | None] | None:
+    """How many rows the list has and should have; None where it was not read as it stands now."""
+    key = _list_key(benchmark, workspace.settings.base)
+    query = "select listed, expected from benchmark_lists where experiment = ? and key = ?"
+    rows = workspace.catalog.rows(query, [e.name, key]) or ()
+    return next(((listed, expected) for listed, expected in rows), None)
 
 
 def _row(position: int, row: SourceRow) -> _Row:

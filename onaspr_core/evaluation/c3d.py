@@ -13,7 +13,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import nn
 from torch.nn import functional
@@ -31,7 +30,7 @@ from onaspr_core.evaluation.extractors import (
     readable,
 )
 from onaspr_core.evaluation.torch_networks import WithoutText, as_array
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 
 POOLED = ("conv1a", "conv2a", "conv3b", "conv4b", "conv5b")
 """Layers with pooling behind them: the first in space alone, the others in space and time."""
@@ -74,10 +73,7 @@ def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:
     chosen = chosen_device(device)
     data = described_bytes(feature_set)
     with readable(feature_set):
-        try:
-            tensors = {name: tensor.float() for name, tensor in load_safetensors(data).items()}
-        except SafetensorError as problem:
-            raise ValueError(str(problem)) from problem
+        tensors = {name: tensor.float() for name, tensor in load_safetensors(data).items()}
         model = C3D({name: len(tensors[f"{name}.weight"]) for name in (*CONVOLUTIONS, *LINEAR)})
         model.load_state_dict(tensors)
     return C3DVideos(feature_set, model.to(chosen).eval(), chosen)

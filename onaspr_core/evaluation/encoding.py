@@ -11,13 +11,14 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.compute import Failure, Maker, Outcome, run_items, version_of
-from onaspr_core.errors import UserError
+from onaspr_core.compute import Failure, Maker, Outcome, run_items
+from onaspr_core.errors import StoreError, UserError
 from onaspr_core.evaluation.extractors import (
     Arrays,
     FeatureExtractor,
@@ -26,7 +27,7 @@ from onaspr_core.evaluation.extractors import (
     load,
 )
 from onaspr_core.evaluation.frame_sampling import ALL_FRAMES, FrameRule
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 from onaspr_core.workspace import Workspace
 
 KIND = "features"
@@ -66,44 +67,32 @@ def text_item(name: str, text: str, feature_set: FeatureSet) -> FeatureItem:
 
 
 def make_features(workspace: Workspace, items: Sequence[FeatureItem], batch_size: int) -> Outcome:
-    """Compute what is missing and sum up; a network is shown at most `batch_size` videos at once.
+    """Compute what is missing and sum up; a network is shown at most `batch_size` videos or texts at once.
 
     An unreadable video is one Failure. `models` names the networks that had to load.
     """
-    loaded: dict[str, FeatureExtractor] = {}
-
-    def network(feature_set: FeatureSet) -> FeatureExtractor:
-        model = f"{feature_set.name} {feature_set.fingerprint[:8]}"
-        loaded[model] = workspace.models.get(model, lambda: load(feature_set))
-        return loaded[model]
-
-    @contextmanager
-    def open_maker() -> Iterator[Maker[FeatureItem]]:
-        yield lambda batch: _make(workspace, network, batch, batch_size)
-
+    loaded = len(workspace.models.loaded)
     outcome = run_items(
         "features",
         items,
         key=lambda item: item.key,
         name=lambda item: item.name,
         exists=lambda keys: workspace.store.existing(KIND, keys),
-        open_maker=open_maker,
+        open_maker=partial(_open_maker, workspace, batch_size),
         batch_size=batch_size * max(1, len({item.feature_set for item in items})),
+        engine=workspace.engine,
     )
-    return replace(outcome, failures=tuple(dict.fromkeys(outcome.failures)), models=tuple(loaded))
+    models = workspace.models.loaded[loaded:]
+    return replace(outcome, failures=tuple(dict.fromkeys(outcome.failures)), models=models)
 
 
-def merge(outcomes: Sequence[Outcome]) -> Outcome:
-    """One outcome for several that ran one after another; facts and previews are the caller's."""
-    return Outcome(
-        version=version_of([one.version for one in outcomes]),
-        total=sum(one.total for one in outcomes),
-        computed=sum(one.computed for one in outcomes),
-        reused=sum(one.reused for one in outcomes),
-        failures=tuple(dict.fromkeys(failure for one in outcomes for failure in one.failures)),
-        seconds=sum(one.seconds for one in outcomes),
-        models=tuple(dict.fromkeys(model for one in outcomes for model in one.models)),
-    )
+@contextmanager
+def _open_maker(workspace: Workspace, batch_size: int) -> Iterator[Maker[FeatureItem]]:
+    def network(feature_set: FeatureSet) -> FeatureExtractor:
+        model = f"{feature_set.name} {feature_set.fingerprint[:8]}"
+        return workspace.models.get(model, lambda: load(feature_set))
+
+    yield partial(_make, workspace, network, batch_size=batch_size)
 
 
 @dataclass(frozen=True)
@@ -126,7 +115,9 @@ def _make(
         if item.text is not None:
             texts.setdefault(item.feature_set, []).append(item)
     for feature_set, own in texts.items():
-        yield from _store(workspace, own, network(feature_set).texts([item.text or "" for item in own]))
+        for start in range(0, len(own), batch_size):
+            said = own[start : start + batch_size]
+            yield from _store(workspace, said, network(feature_set).texts([one.text or "" for one in said]))
     videos: dict[FeatureSet, list[_Sampled]] = {}
     for found in _sampled(batch):
         if isinstance(found, Failure):
@@ -148,6 +139,8 @@ def _sampled(batch: Sequence[FeatureItem]) -> Iterator[_Sampled | Failure]:
         try:
             frames = read()
             yield from [_sample(item, frames) for item in own]
+        except StoreError:
+            raise
         except UserError as problem:
             yield Failure(own[0].name, str(problem))
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
@@ -27,8 +28,8 @@ from onaspr_core.evaluation.frame_sampling import spread_evenly
 from onaspr_core.evaluation.network_files import FILES, locate
 from onaspr_core.evaluation.settings import NetworkSettings
 from onaspr_core.evaluation.ucf101 import class_prompts
+from onaspr_core.media.video import Frames
 from onaspr_core.paths import file_sha256, folder_fingerprint
-from onaspr_core.video import Frames
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 Role = Literal["image classifier", "image-text model", "video classifier", "pixels"]
@@ -263,7 +264,7 @@ def readable(feature_set: FeatureSet) -> Iterator[None]:
     """Turn a library's complaint about a model's files into a sentence with their place in it."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as problem:
         remedy = "Put the files that save_pretrained wrote there, weights as safetensors."
         if feature_set.sha256 is not None:
             remedy = "Put the published file there (docs/metrics.md)."

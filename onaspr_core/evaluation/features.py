@@ -8,11 +8,12 @@ How items are keyed, made and kept is the concern of `encoding`, which frames th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import gcd
 from pathlib import Path
+from typing import get_args
 
 from onaspr_core.compute import Outcome, version_of
 from onaspr_core.errors import UserError
@@ -30,9 +31,9 @@ from onaspr_core.evaluation.frame_sampling import (
 )
 from onaspr_core.evaluation.metrics import Network, metrics_of
 from onaspr_core.evaluation.pixels import describe_pixels
+from onaspr_core.media.video import Frames, read_frames
 from onaspr_core.paths import file_sha256
 from onaspr_core.settings import Experiment, NetworkSettings
-from onaspr_core.video import Frames, read_frames
 from onaspr_core.workspace import Workspace
 
 
@@ -53,8 +54,18 @@ class FeatureSets:
 
     def __iter__(self) -> Iterator[FeatureSet]:
         """Image classifier, image-text model, and of video classifiers and pixels those that there are."""
-        found = (self.image, self.image_text, self.video, self.classes, self.pixels)
-        return (one for one in found if one is not None)
+        return iter(self.of(get_args(Network)).values())
+
+    def of(self, networks: Collection[Network]) -> dict[Network, FeatureSet]:
+        """Those of some networks that there are, in the order of iteration."""
+        named: dict[Network, FeatureSet | None] = {
+            "image": self.image,
+            "image_text": self.image_text,
+            "video": self.video,
+            "classes": self.classes,
+            "pixels": self.pixels,
+        }
+        return {name: one for name, one in named.items() if one is not None and name in networks}
 
     @property
     def classifier(self) -> FeatureSet:
@@ -114,42 +125,51 @@ def feature_sets(workspace: Workspace, e: Experiment) -> FeatureSets:
     )
 
 
-def generated_items(sets: FeatureSets, name: str, video_key: str, read: Callable[[], Frames]) -> Items:
-    """The features of one generated video: FID's five frames, all frames for CLIP, the whole video else."""
+def generated_items(
+    sets: FeatureSets,
+    networks: Collection[Network],
+    name: str,
+    video_key: str,
+    read: Callable[[], Frames],
+) -> Items:
+    """One generated video under some networks: five frames for FID, all of them for the others."""
     fid = FID_GENERATED if sets.video else ALL_FRAMES
-    items: Items = {
-        "image": video_item(name, video_key, sets.image, fid, read),
-        "image_text": video_item(name, video_key, sets.image_text, ALL_FRAMES, read),
+    return {
+        network: video_item(name, video_key, one, fid if network == "image" else ALL_FRAMES, read)
+        for network, one in sets.of(networks).items()
     }
-    if sets.video:
-        items["video"] = video_item(name, video_key, sets.video, ALL_FRAMES, read)
-    if sets.classes:
-        items["classes"] = video_item(name, video_key, sets.classes, ALL_FRAMES, read)
-    if sets.pixels:
-        items["pixels"] = video_item(name, video_key, sets.pixels, ALL_FRAMES, read)
-    return items
 
 
 def real_items(
-    sets: FeatureSets, name: str, sha256: str, shape: RealShape, read: Callable[[], Frames]
+    sets: FeatureSets,
+    networks: Collection[Network],
+    name: str,
+    sha256: str,
+    shape: RealShape,
+    read: Callable[[], Frames],
 ) -> Items:
-    """The features of one real video at the real side's frame rules, cropped to the generated shape."""
+    """One real video under some networks at the real side's frame rules, cropped to the generated shape."""
     source = f"{sha256} {shape.crop}"
 
     def cropped() -> Frames:
         return crop_to_aspect(read(), shape.height, shape.width)
 
-    items: Items = {
-        "image": video_item(name, source, sets.image, shape.fid_rule, cropped),
-        "image_text": video_item(name, source, sets.image_text, shape.fid_rule, cropped),
+    return {
+        network: video_item(
+            name, source, one, shape.fvd_rule if network == "video" else shape.fid_rule, cropped
+        )
+        for network, one in sets.of(networks).items()
     }
-    if sets.video:
-        items["video"] = video_item(name, source, sets.video, shape.fvd_rule, cropped)
-    return items
+
+
+def networks_of_real(sets: FeatureSets, e: Experiment) -> frozenset[Network]:
+    """The networks that real videos are shown to: those of chosen metrics that need a real side."""
+    chosen = metrics_of(sets.video is None, e.evaluation.metrics)
+    return frozenset(one.network for one in chosen if one.needs_real)
 
 
 def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
-    """Features of the real side under the experiment's networks; each file is encoded once.
+    """Features of the real side under the networks that chosen metrics read; each file is encoded once.
 
     Raises UserError when the benchmark has not been ingested.
     """
@@ -164,24 +184,24 @@ def reference_features(workspace: Workspace, e: Experiment) -> Outcome:
         )
     items = [item for video in videos for item in video.values()]
     outcome = make_features(workspace, items, e.evaluation.batch_size)
-    shown = ", ".join(one.name for one in sets if one not in (sets.classes, sets.pixels))
-    facts = {"real_videos": len(videos), "feature_sets": shown}
-    if sets.video:
+    read = sets.of(networks_of_real(sets, e))
+    facts = {"real_videos": len(videos), "feature_sets": ", ".join(one.name for one in read.values())}
+    if "video" in read:
         facts["fvd_frames"] = real_shape(workspace, e).fvd_rule.name
     return replace(outcome, facts=facts)
 
 
 def real_features(workspace: Workspace, e: Experiment, sets: FeatureSets) -> list[Items]:
-    """The feature items of every real video.
+    """The feature items of every real video, under the networks that chosen metrics read of it.
 
     Reading one whose bytes are no longer those that `ingest_benchmark` noted is a UserError: its features
     would be kept under the content of another video.
     """
     shape = real_shape(workspace, e)
     fid, fvd = shape.fid_rule, shape.fvd_rule
-    limit = max(fid.last_index, fvd.last_index) + 1
+    limit, networks = max(fid.last_index, fvd.last_index) + 1, networks_of_real(sets, e)
     return [
-        real_items(sets, video.id, video.sha256, shape, partial(_read_noted, video, limit))
+        real_items(sets, networks, video.id, video.sha256, shape, partial(_read_noted, video, limit))
         for video in real_videos(workspace, e)
     ]
 

@@ -1,4 +1,4 @@
-"""Intervals of set metrics (FID, CLIP-FID, FVD, KID, IS) by leaving out groups of prompts in turn.
+"""Intervals of set metrics (FID, CLIP-FID, FVD, kernel distances) by leaving out groups of prompts in turn.
 
 Why not a bootstrap: a resample repeats prompts, which lowers a covariance's effective n and biases a Fréchet
 distance upward by an unknown amount. Leaving out a small group moves that bias by the same amount each

@@ -19,8 +19,11 @@ LARGEST = 2**28
 """Bytes of a list; that of MS-COCO's 82,783 training images, the largest of these forms, has 2^26."""
 
 _USED = frozenset(
-    ("videos", "sentences", "video_id", "split", "caption", "images", "annotations", "id", "file_name")
-) | {"image_id"}
+    {
+        *("videos", "sentences", "video_id", "split", "caption"),
+        *("images", "annotations", "image_id", "id", "file_name"),
+    }
+)
 
 
 @dataclass(frozen=True)

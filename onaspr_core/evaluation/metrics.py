@@ -21,16 +21,20 @@ from onaspr_core.evaluation.arithmetic import (
     clipsim_of,
     consistency_of,
     flicker_of,
+    result_of,
 )
 from onaspr_core.evaluation.extractors import LabelGroup
 from onaspr_core.evaluation.frame_sampling import FID_GENERATED, FrameRule
 from onaspr_core.evaluation.kernel_distance import CMMD, JEDI, KID
 
-Network = Literal["image", "image_text", "video", "classes", "pixels"]
+Network = Literal["image", "image_text", "video", "classes", "pixels", "vbench"]
+"""What a metric reads a video from; "vbench" is VBench itself, whose results are read as they are."""
+
 Reads = Literal["text", "attributes", "classes", "splits"]
 
 RIGHT = "right:"
 ALL_RIGHT = f"{RIGHT}{ALL}"
+VBENCH = "vbench:"
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,10 @@ def _of_images(network: Network) -> Network:
 
 
 def metric_named(key: str) -> Metric:
-    """The metric with a catalog key; "right:GROUP" are the classifier's attribute accuracies."""
+    """The metric with a catalog key.
+
+    "right:GROUP" are the classifier's attribute accuracies, "vbench:DIMENSION" results that VBench gave.
+    """
     if key in BY_KEY:
         return BY_KEY[key]
     if key.startswith(RIGHT):
@@ -129,6 +136,9 @@ def metric_named(key: str) -> Metric:
         own = OfVideo(AttributeRight(wanted))
         reads: tuple[Reads, ...] = ("attributes", "classes")
         return Metric(key, f"{wanted} right", "video", own, lower_is_better=False, reads=reads)
+    if key.startswith(VBENCH):
+        title = f"VBench {key.removeprefix(VBENCH).replace('_', ' ')}"
+        return Metric(key, title, "vbench", OfVideo(result_of), lower_is_better=False)
     raise KeyError(f"no metric {key!r}")
 
 

@@ -16,9 +16,6 @@ from onaspr_core.paths import may_be_hub_id, resolve
 FILES = (".pt", ".safetensors")
 """How the name of a network in one file ends."""
 
-ROOT = "."
-"""The folder of a model that is not in components."""
-
 
 def locate(told: str, network: NetworkSettings, base: Path, check: Callable[[Path], None]) -> Path:
     """Find the folder or file of a network; one of a hub or behind a URL is downloaded the first time.
@@ -42,8 +39,9 @@ def locate(told: str, network: NetworkSettings, base: Path, check: Callable[[Pat
     if place.exists() or place.suffix in FILES or not may_be_hub_id(network.path):
         return place
     from onaspr_core.backbones.hub import snapshot
+    from onaspr_core.backbones.model_files import WHOLE
 
-    return snapshot(network.path, network.revision, {ROOT}, {ROOT}, half=False, check=check)
+    return snapshot(network.path, network.revision, {WHOLE}, {WHOLE}, half=False, check=check)
 
 
 def _downloaded(told: str, network: NetworkSettings) -> Path:

@@ -16,7 +16,7 @@ from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.evaluation.extractors import PIXELS, Arrays, FeatureSet
 from onaspr_core.evaluation.temporal import steps
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 
 
 def describe_pixels() -> FeatureSet:

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from onaspr_core.errors import UserError
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from onaspr_core.evaluation.arithmetic import Bootstrap, OfSet
 from onaspr_core.evaluation.metrics import Metric, metric_named
 from onaspr_core.evaluation.score_table import Score, ScoreTable
 from onaspr_core.markdown import cell
+from onaspr_core.variants import BASELINE
 
 MARK = "*"
 
@@ -78,6 +79,12 @@ def count_of(table: ScoreTable, metric: Metric) -> str:
     return f"{shown}, {real} real" if real else shown
 
 
+def reference(table: ScoreTable) -> str:
+    """What the table's differences are to, for people: the baseline, or the first set of a study."""
+    first = next(iter(table.variants), BASELINE)
+    return "the baseline" if first == BASELINE else first
+
+
 def footnotes(table: ScoreTable) -> list[str]:
     """What must be known beside the numbers: features, counts, intervals, what is missing."""
     by_extractor: dict[str, list[str]] = {}
@@ -138,9 +145,9 @@ def _by_prompt(table: ScoreTable) -> list[str]:
         if compared:
             found.append(f"{metric.title} by prompt: {'; '.join(_wins(score) for score in compared)}.")
     meaning = (
-        "By prompt: the share of paired prompts where the variant is better than the baseline, ties as half, "
-        "with Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as "
-        "large as the one observed with 80 % power."
+        f"By prompt: the share of paired prompts where the variant is better than {reference(table)}, ties "
+        "as half, with Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a "
+        "difference as large as the one observed with 80 % power."
     )
     return [*found, meaning] if found else []
 

@@ -15,23 +15,30 @@ from onaspr_core.evaluation.extractors import LabelGroup, is_shipped
 from onaspr_core.evaluation.features import FeatureSets
 from onaspr_core.evaluation.metrics import METRICS, Metric
 from onaspr_core.evaluation.settings import PAPER
+from onaspr_core.evaluation.vbench import VBenchResults
 from onaspr_core.settings import Experiment
-from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the notes are told from: counts, what is short, the metrics with a score, and the lost items."""
+    """What the notes are told from: counts, what is short, the metrics with a score, and the lost items.
+
+    `missing` is of all the sets of videos together, one of each prompt, that are `compared`. `videos` are
+    the keys of those that are there.
+    """
 
     experiment: Experiment
     sets: FeatureSets
     prompts: int
     real: int
     missing: int
+    compared: int
     shortage: str
     computed: tuple[Metric, ...]
     lost: tuple[str, ...]
+    videos: frozenset[str]
+    vbench: VBenchResults
 
     @property
     def images(self) -> bool:
@@ -61,9 +68,10 @@ def notes(told: Told) -> Iterator[str]:
     if told.images:
         yield _images_note(told.chosen)
     yield from _real_side(told)
+    yield from _vbench_notes(told)
     if told.missing:
         things = "images" if told.images else "videos"
-        yield f"{told.missing} of {told.prompts * len(VARIANTS)} {things} are missing."
+        yield f"{told.missing} of {told.prompts * told.compared} {things} are missing."
     if told.lost:
         yield f"Not computed: {', '.join(told.lost)}."
 
@@ -81,6 +89,26 @@ def _real_side(told: Told) -> Iterator[str]:
         yield f"The benchmark has nothing that could be used; {_left_out(titles)}."
     if told.shortage:
         yield told.shortage
+
+
+def _vbench_notes(told: Told) -> Iterator[str]:
+    """What VBench's values are, how many videos it has no result of, and how many results fit no video."""
+    found = told.vbench
+    if not found.dimensions:
+        return
+    if not found.videos & told.videos:
+        yield "VBench: its results are of none of the videos compared here."
+        return
+    yield (
+        "VBench: each video's result is VBench's own. A value here is their mean over the videos that have "
+        "one; VBench's own score, which sums some dimensions up in another way, is not computed again."
+    )
+    for name, results in found.dimensions.items():
+        if without := len(told.videos - results.keys()):
+            title = name.replace("_", " ")
+            yield f"VBench {title}: {without} of {len(told.videos)} different videos have no result."
+    if others := len(found.videos - told.videos) + len(found.unknown):
+        yield f"VBench: files of its results that are none of the videos compared here: {others}."
 
 
 def _images_note(chosen: Sequence[Metric]) -> str:

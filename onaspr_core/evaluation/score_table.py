@@ -103,8 +103,8 @@ class ScoreTable:
         """Whether the difference of one of its scores may be marked.
 
         It may where the interval leaves out zero and the sign-flip test finds a difference at 5 %, corrected
-        by Holm for all variants under the metric. Never for a set metric: its resamples are of a biased
-        statistic (`interval_from_draws`).
+        by Holm for all variants under the metric. Never for a set metric, which has no value of a prompt to
+        test.
         """
         if score.difference is None or score.low is None or score.high is None:
             return False

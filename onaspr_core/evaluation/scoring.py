@@ -6,7 +6,7 @@ concern of `scores`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -46,7 +46,10 @@ FEWEST_JACKKNIFED = 3
 
 @dataclass(frozen=True)
 class Side:
-    """One variant's videos under one network: prompt ids and the keys of their features, in step."""
+    """One variant's videos under one network: prompt ids and the keys of their features, in step.
+
+    What VBench found stands in the place of a key, as `repr` writes the number.
+    """
 
     prompts: tuple[str, ...]
     keys: tuple[str, ...]
@@ -124,8 +127,8 @@ class Measured:
 class Scorer:
     """Measures items one after another: reads each feature once, measures and resamples each side once."""
 
-    def __init__(self, read: Callable[[str], Tensors]) -> None:
-        """`read` gives the arrays of a feature key."""
+    def __init__(self, read: Callable[[Sequence[str]], Iterable[Tensors]]) -> None:
+        """`read` gives the arrays of feature keys, in their order."""
         self._read_from_store = read
         self._tensors: dict[str, Tensors] = {}
         self._real: dict[tuple[object, tuple[str, ...]], Rows] = {}
@@ -163,10 +166,15 @@ class Scorer:
         )
 
     def _values(self, item: ScoreItem, side: Side, arithmetic: OfVideo) -> dict[str, float]:
+        if item.metric.network == "vbench":
+            found = zip(side.prompts, side.keys, strict=True)
+            return {prompt: arithmetic.value(Shown({}, result=float(key))) for prompt, key in found}
+        texts: list[Tensors] | list[None] = [None] * len(side.prompts)
+        if "text" in item.metric.reads:
+            texts = self._read([item.texts[prompt] for prompt in side.prompts])
         values = {}
-        for prompt, key in zip(side.prompts, side.keys, strict=True):
-            text = self._read(item.texts[prompt]) if "text" in item.metric.reads else None
-            shown = Shown(self._read(key), text, item.attributes.get(prompt, {}), item.groups)
+        for prompt, tensors, text in zip(side.prompts, self._read(side.keys), texts, strict=True):
+            shown = Shown(tensors, text, item.attributes.get(prompt, {}), item.groups)
             values[prompt] = arithmetic.value(shown)
         return values
 
@@ -198,10 +206,10 @@ class Scorer:
         return replace(compared, low=found.low, high=found.high, interval=told)
 
     def _sides(self, item: ScoreItem, arithmetic: OfSet, side: Side) -> Sides:
-        own = arithmetic.rows([self._read(key) for key in side.keys], item.metric.frames)
+        own = arithmetic.rows(self._read(side.keys), item.metric.frames)
         place = (arithmetic.rows, item.real)
         if item.real and place not in self._real:
-            self._real[place] = arithmetic.rows([self._read(key) for key in item.real], None)
+            self._real[place] = arithmetic.rows(self._read(item.real), None)
         return Sides(own, self._real.get(place), item.splits, item.seed)
 
     def _set_score(self, item: ScoreItem, arithmetic: OfSet, side: Side) -> Scored:
@@ -223,10 +231,10 @@ class Scorer:
                 self._draws[key] = arithmetic.interval.without(sides, groups[sides.own.owners])
         return self._draws[key]
 
-    def _read(self, key: str) -> Tensors:
-        if key not in self._tensors:
-            self._tensors[key] = self._read_from_store(key)
-        return self._tensors[key]
+    def _read(self, keys: Sequence[str]) -> list[Tensors]:
+        unread = [key for key in dict.fromkeys(keys) if key not in self._tensors]
+        self._tensors.update(zip(unread, self._read_from_store(unread), strict=True))
+        return [self._tensors[key] for key in keys]
 
 
 def _interval(arithmetic: OfSet, difference: float, draws: Array) -> tuple[Interval, str]:

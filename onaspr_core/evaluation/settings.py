@@ -123,11 +123,14 @@ class EvaluationSettings(Section):
 
     `metrics` are keys of `docs/metrics.md`, the paper's five where left out. What an experiment cannot
     have (metrics of videos for images, of a real side without a benchmark) its table leaves out, and says so.
+    `vbench` are results files that VBench wrote of this experiment's videos: each of their dimensions is a
+    metric beside the chosen ones.
     """
 
     features: FeatureSettings
     metrics: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_metrics)] = PAPER
     benchmark: BenchmarkSettings | None = None
+    vbench: Annotated[tuple[str, ...], Field(strict=False)] = ()
     inception_splits: Count = 10
     bootstrap_samples: Count = 2000
     seed: int = 0

@@ -32,7 +32,7 @@ from onaspr_core.evaluation.extractors import (
 )
 from onaspr_core.evaluation.preprocessing import Preprocessing
 from onaspr_core.evaluation.torch_networks import WithoutText
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 
 SIDE = 299
 """Height and width of Inception's images."""

@@ -31,7 +31,7 @@ from onaspr_core.evaluation.extractors import (
 )
 from onaspr_core.evaluation.preprocessing import Preprocessing, read_preprocessing
 from onaspr_core.evaluation.torch_networks import WithoutText, as_array
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 
 
 def load(feature_set: FeatureSet, device: str) -> FeatureExtractor:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onaspr_core.media.video import Frames
 from onaspr_core.miniature.attributes import BACKGROUNDS, Scene
-from onaspr_core.video import Frames
 
 CLIP_SIZE = 32
 CLIP_FRAMES = 8

@@ -130,7 +130,7 @@ def _render_missing(root: Path, sources: list[Source], processes: int) -> None:
 
 
 def _render_one(job: tuple[Path, Source]) -> None:
-    from onaspr_core.video import encode_mp4
+    from onaspr_core.media.video import encode_mp4
 
     path, source = job
     frames = source_frames(source.scene, np.random.default_rng(source.seed))

@@ -234,6 +234,8 @@ def _columns(caption_limit: int) -> str:
             when coalesce(path, '') = '' then 'the row names no file'
             when regexp_matches(path, '(^|/)\\.\\.(/|$)') then
                 'the path ' || path || ' leads out of the folder of videos'
+            when regexp_matches(path, '::.*://|://.*::') then
+                'the URL ' || path || ' is a chain of file systems'
         end as problem,
         cast(cast('0x' || left(hash, 16) as ubigint) >> 1 as bigint) as rank"""
 

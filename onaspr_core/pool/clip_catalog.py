@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import StoreError, UserError
 from onaspr_core.pool.shards import Place, index_shard, list_shards, sweep_partials
 from onaspr_core.progress import logger
 from onaspr_core.workspace import Workspace
@@ -138,6 +138,26 @@ def enter_suspects(workspace: Workspace, reasons: Mapping[str, str]) -> None:
             f"status = case when coalesce(tries, 0) + 1 < {MOST_TRIES} then 'suspect' else 'failed' end",
             [[key, reason] for key, reason in reasons.items() if key not in kept],
         )
+
+
+def forget_clip(workspace: Workspace, place: Place) -> None:
+    """Enter that the bytes at a place are not those of its clip, so that the clip is made again.
+
+    One that lies elsewhere by now is left alone.
+    """
+    workspace.store.damaged.add(("clip", place.key))
+    with workspace.catalog.write() as connection:
+        connection.execute(
+            "update clips set status = 'damaged' where key = ? and shard = ? and start = ?",
+            [place.key, place.shard, place.offset],
+        )
+
+
+def lost_clips(workspace: Workspace) -> set[str]:
+    """Return the clips that had been made and are damaged, or lay in a shard that is gone."""
+    present = list_shards(workspace.shards_path)
+    rows = workspace.catalog.rows("select key, status, shard from clips where status in ('ready', 'damaged')")
+    return {key for key, status, shard in rows or () if status == "damaged" or shard not in present}
 
 
 def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
@@ -277,7 +297,9 @@ def _names(names: Collection[str]) -> pa.Table:
 
 def _read(workspace: Workspace) -> tuple[list[tuple[Any, ...]] | None, set[str]]:
     """The rows of all clips, None where there has never been a table, and the shards that were entered."""
-    rows = workspace.catalog.rows("select key, status, reason, shard from clips where status <> 'suspect'")
+    rows = workspace.catalog.rows(
+        "select key, status, reason, shard from clips where status in ('ready', 'failed')"
+    )
     shards = workspace.catalog.rows("select name from shards")
     return (None, set()) if rows is None or shards is None else (rows, {name for (name,) in shards})
 
@@ -287,6 +309,8 @@ def _found_in(workspace: Workspace, shards: Iterable[str]) -> list[Place]:
     for shard in shards:
         try:
             found = index_shard(workspace.shards_path, shard)
+        except StoreError:
+            raise
         except UserError as problem:
             logger.warning("%s; it is left alone", problem)
             continue

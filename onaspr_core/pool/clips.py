@@ -5,39 +5,45 @@ does not belong here: cutting (`cut`), the form of shards (`shards`), what the c
 (`clip_catalog`), and which videos there are (`manifest`).
 """
 
+import hashlib
 import io
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
-from onaspr_core.contact_sheet import contact_sheet
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PassingError, StoreError, UserError
+from onaspr_core.media.contact_sheet import contact_sheet
+from onaspr_core.media.video import Frames, read_frames
 from onaspr_core.pool.clip_catalog import (
     clip_places,
     clip_states,
     enter_clips,
     enter_suspects,
+    forget_clip,
     known_places,
+    lost_clips,
     no_clip,
 )
 from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all
 from onaspr_core.pool.manifest import Pair, clip_key, listed_pairs, unusable_share
 from onaspr_core.pool.media import reading_order
-from onaspr_core.pool.shards import Clip, Place, list_shards, read_clip_bytes, write_shard
+from onaspr_core.pool.shards import Clip, DamagedClipError, Place, list_shards, read_clip_bytes, write_shard
 from onaspr_core.pool.source_files import known_media
 from onaspr_core.pool.withdrawal import remove_withdrawn, withdrawn_clip_keys
 from onaspr_core.progress import track
 from onaspr_core.settings import ClipSettings
-from onaspr_core.video import Frames, read_frames
 from onaspr_core.workspace import Workspace
 
 CLIPS_PER_FLUSH = 256
 BYTES_PER_FLUSH = 64 * 2**20
 SECONDS_PER_FLUSH = 10.0
+JOBS_AT_ONCE = 64
+"""How many clips a worker of a cluster cuts before it sends them home."""
+
 CLIPS_SHOWN = 8
 KINDS_SHOWN = 20
 
@@ -72,6 +78,7 @@ def make_clips(workspace: Workspace) -> Outcome:
     wanted = _wanted(workspace, pairs)
     states = clip_states(workspace)
     missing = [one for key, one in wanted.items() if key not in states]
+    lost = lost_clips(workspace)
     started = time.monotonic()
     passing: dict[str, str] = {}
     if missing:
@@ -96,6 +103,7 @@ def make_clips(workspace: Workspace) -> Outcome:
         reused=len(ready) - made,
         failures=failures,
         seconds=seconds,
+        repaired=len(lost & {one.key for one in missing} & ready),
         facts={
             "failed_share_by_pool": {name: unusable_share(workspace, name) for name in pairs},
             "failures_by_reason": _by_kind(failure.reason for failure in failures),
@@ -127,6 +135,18 @@ def read_clip(workspace: Workspace, key: str) -> Frames:
     return read_frames(io.BytesIO(clip_bytes(workspace, key)))
 
 
+def read_clip_at(workspace: Workspace, key: str, place: Place | None) -> Frames:
+    """Return the frames of a clip whose place has been looked up.
+
+    Raises:
+        UserError: when there is no such clip (a place of None), or its shard is gone.
+        PassingError: on a worker, which looks up no other place, when it does not lie there whole.
+    """
+    if place is None:
+        raise no_clip(key)
+    return read_frames(io.BytesIO(_bytes_at(workspace, place)))
+
+
 def read_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[Frames]:
     """Yield the frames of clips in the order of their keys, with one look into the catalog for all.
 
@@ -147,6 +167,8 @@ def readable_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[F
             if key not in places:
                 raise no_clip(key)
             yield read_frames(io.BytesIO(_bytes_at(workspace, places[key])))
+        except StoreError:
+            raise
         except UserError as problem:
             yield problem
 
@@ -154,12 +176,20 @@ def readable_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[F
 def _bytes_at(workspace: Workspace, place: Place) -> bytes:
     try:
         return read_clip_bytes(workspace.shards_path, place)
-    except UserError:
+    except StoreError:
+        raise
+    except UserError as problem:
+        if not workspace.at_home:
+            if isinstance(problem, DamagedClipError):
+                workspace.here_or_home(forget_clip, place)
+            raise PassingError(str(problem)) from problem
         # Another process may have compacted the shard since the place was looked up.
         now = clip_places(workspace, [place.key])[place.key]
-        if now.shard == place.shard:
+        try:
+            return read_clip_bytes(workspace.shards_path, now)
+        except DamagedClipError:
+            forget_clip(workspace, now)
             raise
-        return read_clip_bytes(workspace.shards_path, now)
 
 
 def _wanted(workspace: Workspace, pairs: Mapping[str, Sequence[Pair]]) -> dict[str, _Wanted]:
@@ -180,7 +210,8 @@ def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
     flushed = time.monotonic()
     try:
         with track("pool clips", len(missing)) as advance:
-            for clip in cut_all(_jobs(workspace, missing), min(os.cpu_count() or 1, len(missing))):
+            cut = partial(_cut, workspace, len(missing))
+            for clip in workspace.engine.spread(cut, _jobs(workspace, missing), JOBS_AT_ONCE):
                 if clip is not None:
                     pending.append(clip)
                     advance(1)
@@ -194,6 +225,11 @@ def _make(workspace: Workspace, missing: Sequence[_Wanted]) -> dict[str, str]:
     finally:
         _keep(workspace, by_key, pending)
     return passing
+
+
+def _cut(workspace: Workspace, most: int, jobs: Iterable[CutJob]) -> Iterator[CutClip | None]:
+    """Cut clips on the processors that there are here."""
+    return cut_all(jobs, min(workspace.processors, most))
 
 
 def _jobs(workspace: Workspace, missing: Sequence[_Wanted]) -> Iterator[CutJob]:
@@ -219,6 +255,7 @@ def _keep(workspace: Workspace, by_key: dict[str, _Wanted], finished: Sequence[C
                 "pair": wanted.name,
                 "frames": one.frames,
                 "clip": wanted.settings.model_dump(),
+                "sha256": hashlib.sha256(one.mp4).hexdigest(),
             }
             clips.append(Clip(one.key, one.mp4, wanted.pair.caption, record))
     places = write_shard(workspace.shards_path, clips) if clips else []

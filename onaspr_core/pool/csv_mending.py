@@ -4,15 +4,20 @@ DuckDB refuses a row whose quote is not closed together with whatever it swallow
 of thousands of rows at worst. A mended copy has every such line blanked out, and all others as they are.
 """
 
+import io
 import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 
 LONGEST = 64 * 1024
 """A quoted field longer than this, in bytes, is taken for one whose quote was never closed."""
+
+LONGEST_LINE = 2**22
+"""Bytes of a line that are looked at. DuckDB refuses one of half as many."""
 
 
 def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> Iterator[tuple[int, str]]:
@@ -29,7 +34,7 @@ def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> It
     """
     whole, unfinished = _patterns(delimiter)
     with fsspec.open(path, "rb", compression="infer") as source, mended.open("wb") as target:
-        lines = ((number, raw.rstrip(b"\r\n")) for number, raw in enumerate(source, 1))
+        lines = enumerate(_lines(source), 1)
         again: deque[tuple[int, bytes]] = deque()
         held: list[tuple[int, bytes]] = []
         while True:
@@ -49,6 +54,15 @@ def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> It
                 yield held[0][0], held[0][1].decode("utf-8", "replace")
                 again.extendleft(reversed(held[1:]))
                 held = []
+
+
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, whatever ends them; of one that no table can hold, the beginning."""
+    text = io.TextIOWrapper(source, "latin-1", newline=None)
+    while line := text.readline(LONGEST_LINE):
+        yield line.rstrip("\n").encode("latin-1")
+        while not line.endswith("\n") and line:
+            line = text.readline(LONGEST_LINE)
 
 
 def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:

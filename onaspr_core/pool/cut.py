@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from av.error import FFmpegError
 
-from onaspr_core.decoding import pictures
 from onaspr_core.errors import PassingError, UserError
+from onaspr_core.media.decoding import pictures
+from onaspr_core.media.video import mux_mp4
 from onaspr_core.pool.media import Media, file_stamp, open_media
 from onaspr_core.pool.squares import Squarer
 from onaspr_core.pool.workers import CRASHED, run_jobs
-from onaspr_core.video import mux_mp4
 
 SECONDS_PER_FILE = 120.0
 """A file that takes longer is given up. A usual one takes a tenth of a second, a 4K film's span a few."""

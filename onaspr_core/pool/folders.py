@@ -6,13 +6,12 @@ import pyarrow as pa
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.listed_files import file_system, files_below, url_of
-from onaspr_core.pool.texts import decoded, storable
+from onaspr_core.pool.texts import LONGEST_TEXT, decoded, storable
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """In a folder that also holds videos an image counts only under a caption of its own."""
 MEDIA_SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
-LONGEST_TEXT = 2**20
 
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("file", "caption", "problem")])
 
@@ -52,7 +51,7 @@ def _caption(filesystem: object, text: str) -> tuple[str, str | None]:
     name = PurePosixPath(text).name
     try:
         with filesystem.open(text, "rb") as file:  # type: ignore[attr-defined]
-            data: bytes = file.read(LONGEST_TEXT)
+            data: bytes = file.read(LONGEST_TEXT + 1)
     except OSError as problem:
         return "", f"{name} cannot be read: {problem.strerror or problem}"
     return decoded(data, name)

@@ -43,7 +43,7 @@ def _rows(path: str) -> Iterator[dict[str, str]]:
                     "sentid": str(sentence.get("sentid", "")),
                 }
                 yield {name: storable(text) for name, text in row.items()}
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise UserError(f"{path}: the pool's table cannot be read: {problem}") from problem
     except (KeyError, TypeError, AttributeError) as problem:
         raise UserError(

@@ -7,7 +7,6 @@ What does not belong here: the forms (`source_forms`), files (`tables`), and whi
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.scan import VIEW, Table, identifier, literal
@@ -18,13 +17,17 @@ NO_TEXT, NO_TIME = "cast(null as varchar)", "cast(null as double)"
 
 @dataclass(frozen=True)
 class Source:
-    """What a listing is made of: a form, the path of its table, the folder of its videos, both resolved."""
+    """What a listing is made of: a form, the path of its table, the folder of its videos, both resolved.
+
+    `schemes` are those of the URLs that its rows may name.
+    """
 
     format: Form
     path: str
     videos: str | None = None
     columns: ColumnSettings = field(default_factory=ColumnSettings)
     licence: str = ""
+    schemes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,16 @@ class Parts:
             self.roles.setdefault("licence", named[0])
 
     def text(self, role: str) -> str:
-        """The SQL of a role's column as text; empty where no column plays it."""
+        """The SQL of a role's column as text; empty where no column plays it.
+
+        Raises:
+            UserError: when the column holds bytes.
+        """
         if role not in self.roles:
             return ""
         name = self.roles[role]
+        if "BLOB" in self.table.columns[name]:
+            raise UserError(f"{self.source.path}: the column {name} is no {role}: it holds bytes")
         # A column that is text already is left alone: a cast of ten million ids takes its time.
         is_text = self.table.columns[name] == "VARCHAR"
         return identifier(name) if is_text else f"cast({identifier(name)} as varchar)"
@@ -116,9 +125,8 @@ class Parts:
         Without such a folder a full path stays too, and others start from the folder of the table.
         """
         stays = f"contains({path}, '://')"
-        root = self.source.videos
-        if root is None:
-            root = str(PurePosixPath(self.table.files[0]).parent)
+        root = self._root()
+        if self.source.videos is None:
             stays += f" or starts_with({path}, '/')"
         if "://" in root:
             joined = f"{literal(root.rstrip('/') + '/')} || {path}"
@@ -126,6 +134,10 @@ class Parts:
             joined = f"{literal(os.path.normpath(root).rstrip('/') + '/')} || {path}"
             joined = f"regexp_replace({joined}, '/(\\.?/)+', '/', 'g')"
         return f"case when {stays} then {path} else {joined} end"
+
+    def _root(self) -> str:
+        """The folder of videos, or else of the table."""
+        return self.source.videos or self.table.files[0].rpartition("/")[0]
 
     def listing(
         self, told: Canonical, values: Mapping[str, str] | None = None, relation: str = ""
@@ -140,6 +152,7 @@ class Parts:
         licence = self.text("licence") or NO_TEXT
         start, stop = (self._time(role, sql) for role, sql in (("start", told.start), ("stop", told.stop)))
         id_ = told.id or self.text("id")
+        problems = (told.problem, _span_problem(start, stop), self._no_url(told.path))
         urls = [f"cast({sql} as varchar)" for name, sql in values.items() if name.lower().endswith("url")]
         return Listing(
             relation=relation or VIEW,
@@ -152,13 +165,23 @@ class Parts:
                 "stop": stop,
                 "licence": f"coalesce({licence}, {literal(self.source.licence)})",
                 "extra": self._extra(values),
-                "problem": f"coalesce({told.problem}, {_span_problem(start, stop)})",
+                "problem": f"coalesce({', '.join(problems)})",
             },
             names=list(dict.fromkeys([id_, told.path, *told.names, *urls])),
             values=values,
             table=self.table,
             carried=self._carried(),
         )
+
+    def _no_url(self, path: str) -> str:
+        """The SQL of why a row's URL is not opened; what the settings name themselves is."""
+        own = [*self.table.files, f"{self._root().rstrip('/')}/"]
+        mine = [f"starts_with({path}, {literal(one)})" for one in own if "://" in one]
+        allowed = f"list_contains({literal([one.lower() for one in self.source.schemes])}, {_scheme(path)})"
+        return f"""case
+            when not contains({path}, '://') or {" or ".join([*mine, "false"])} then null
+            when contains({path}, '::') then 'its URL is a chain of several'
+            when not {allowed} then 'the scheme of its URL is not among those of the pool: ' || {path} end"""
 
     def _time(self, role: str, told: str) -> str:
         return told or (f"seconds({self.text(role)})" if role in self.roles else NO_TIME)
@@ -171,6 +194,10 @@ class Parts:
         used = {name for role, name in self.roles.items() if role != "licence"}
         fields = ", ".join(f"{identifier(name)} := {sql}" for name, sql in values.items() if name not in used)
         return f"cast(to_json(struct_pack({fields})) as varchar)" if fields else "'{}'"
+
+
+def _scheme(path: str) -> str:
+    return f"lower(regexp_extract({path}, '^([A-Za-z][A-Za-z0-9+.-]*)://', 1))"
 
 
 def _span_problem(start: str, stop: str) -> str:

@@ -2,7 +2,7 @@
 
 It is a file, a member of a tar or a cell of a Parquet file, and perhaps a span of a longer video. Worker
 processes import this module, so it loads pyarrow only when a Parquet file is met. What does not belong here:
-which media a pool has (`sources`), and decoding (`onaspr_core.decoding`).
+which media a pool has (`sources`), and decoding (`onaspr_core.media.decoding`).
 """
 
 import io
@@ -93,6 +93,8 @@ def file_stamp(path: str) -> str:
         told = filesystem.info(inside)
     except OSError:
         raise
+    except UserError as problem:
+        raise OSError(str(problem)) from problem
     # File systems of other makers raise what their network libraries do.
     except Exception as problem:
         raise OSError(f"{type(problem).__name__}: {problem}") from problem
@@ -149,17 +151,44 @@ def tar_members(path: str, stamp: str) -> dict[str, tuple[int, int]]:
     """
     members: dict[str, tuple[int, int]] = {}
     with _open(path) as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
         try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    if member.isreg() and member.offset_data + member.size <= size:
-                        members[posixpath.normpath(member.name)] = (member.offset_data, member.size)
-        except tarfile.TarError as problem:
+            for member in tar_files(file, path):
+                members[posixpath.normpath(member.name)] = (member.offset_data, member.size)
+        except UserError:
             if not members:
-                raise UserError(f"{path}: unreadable tar: {problem}") from problem
+                raise
     return members
+
+
+def tar_files(file: BinaryIO, path: str) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers of the plain files that lie whole in a tar; links, devices and folders are left out.
+
+    Args:
+        file: The tar, which can seek.
+        path: What errors call it.
+
+    Raises:
+        UserError: behind the last header that can be read, when it is no tar, a compressed or a damaged one.
+    """
+    size, reached = file.seek(0, io.SEEK_END), -1
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.size < 0 or member.offset_data <= reached:
+                    raise tarfile.ReadError("a header leads back")
+                reached = member.offset_data
+                if member.isreg() and not member.issparse() and reached + member.size <= size:
+                    yield member
+            # The library takes a header that it cannot read for the end.
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError(f"no header at byte {tar.offset}")
+    except OSError:
+        raise
+    # A broken header leads to ValueError, IndexError, RecursionError, MemoryError …
+    except Exception as problem:
+        raise UserError(f"{path}: unreadable tar: {str(problem) or type(problem).__name__}") from problem
 
 
 def parquet_cell(media: Media, stamp: str) -> bytes:

@@ -84,6 +84,7 @@ class PoolSettings(Section):
 
     `path` is a file, a folder or a pattern with `*`, here or at any URL that fsspec opens; `videos` is the
     folder of the videos, and may be left out where the source holds them or names them by URL or full path.
+    A row may name a URL of these `schemes`; what `path` and `videos` say is the user's own word.
     A caption of more than `caption_limit` characters is refused. Of pairs with equal captions, of equal
     videos, and of pairs that a benchmark of this pool's experiments has too, all are counted; "refuse" keeps
     the later ones, or those of the benchmark, out. `takedown` is a file of ids and URLs, one a line: what it
@@ -93,6 +94,7 @@ class PoolSettings(Section):
     format: Form
     path: str
     videos: str | None = None
+    schemes: Annotated[tuple[str, ...], Few] = ("https", "http")
     columns: ColumnSettings = ColumnSettings()
     licence: str = ""
     filter: Annotated[tuple[Condition, ...], Few] = ()

@@ -13,14 +13,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from onaspr_core.errors import UserError
+from onaspr_core.folders import Folder
 from onaspr_core.progress import logger
-from onaspr_core.whole_files import PARTIAL, write_whole
+from onaspr_core.whole_files import PARTIAL
 
 SECONDS_UNTIL_ABANDONED = 3600.0
 _BROKEN = (tarfile.TarError, KeyError, UnicodeDecodeError, json.JSONDecodeError)
@@ -49,7 +48,7 @@ class Place:
 
 
 def write_shard(root: str, clips: Sequence[Clip]) -> list[Place]:
-    """Store clips as one new shard: on return it is on the disk under its final name.
+    """Store clips as one new shard: on return it is kept, whole, under its final name.
 
     Args:
         root: Folder or fsspec URL of all shards.
@@ -57,29 +56,33 @@ def write_shard(root: str, clips: Sequence[Clip]) -> list[Place]:
     """
     data = _tar(clips)
     name = f"clips-{hashlib.sha256(data).hexdigest()[:16]}.tar"
-    filesystem, folder = fsspec.core.url_to_fs(root)
-    path = PurePosixPath(folder, name)
-    if _is_local(filesystem):
-        write_whole(Path(path), data)
-    else:
-        filesystem.pipe_file(str(path), data)
+    Folder(root).write(name, data)
     return _places(name, io.BytesIO(data))
+
+
+class DamagedClipError(UserError):
+    """A clip whose bytes are not those that were written."""
 
 
 def read_clip_bytes(root: str, place: Place) -> bytes:
     """Read one clip's MP4: a single range of its shard.
 
     Raises:
-        UserError: when the shard is gone or shorter than it was.
+        UserError: when the shard is not there.
+        DamagedClipError: when the bytes are not those that were written.
     """
-    filesystem, folder = fsspec.core.url_to_fs(root)
-    path = str(PurePosixPath(folder, place.shard))
+    path = Folder(root).path(place.shard)
     try:
-        data: bytes = filesystem.cat_file(path, start=place.offset, end=place.offset + place.length)
+        data = Folder(root).read(place.shard, place.offset, place.offset + place.length)
     except FileNotFoundError:
-        data = b""
+        told = f"shard {path} is gone; bring it back, or materialize pool_clips to have its clips again"
+        raise UserError(told) from None
     if len(data) != place.length:
-        raise UserError(f"shard {path} is gone or cut short; delete it and materialize pool_clips again")
+        raise DamagedClipError(f"shard {path} is cut short; materialize pool_clips to have its clips again")
+    if place.record.get("sha256") not in (None, hashlib.sha256(data).hexdigest()):
+        raise DamagedClipError(
+            f"clip {place.key} in shard {path} is damaged; materialize pool_clips to have it again"
+        )
     return data
 
 
@@ -89,9 +92,8 @@ def index_shard(root: str, shard: str) -> list[Place]:
     Raises:
         UserError: when the file is not a whole shard.
     """
-    filesystem, folder = fsspec.core.url_to_fs(root)
     try:
-        with filesystem.open(str(PurePosixPath(folder, shard)), "rb") as file:
+        with Folder(root).open(shard) as file:
             return _places(shard, file)
     except (*_BROKEN, FileNotFoundError) as problem:
         raise UserError(f"shard {shard} in {root} is not one that was written here: {problem}") from problem
@@ -103,9 +105,8 @@ def read_shard(root: str, shard: str) -> Iterator[Clip]:
     Raises:
         UserError: when the file is gone or not a whole shard.
     """
-    filesystem, folder = fsspec.core.url_to_fs(root)
     try:
-        with filesystem.open(str(PurePosixPath(folder, shard)), "rb") as file:
+        with Folder(root).open(shard) as file:
             yield from _clips(file)
     except (*_BROKEN, OSError) as problem:
         raise UserError(f"shard {shard} in {root} cannot be read: {problem}") from problem
@@ -113,23 +114,19 @@ def read_shard(root: str, shard: str) -> Iterator[Clip]:
 
 def delete_shard(root: str, shard: str) -> None:
     """Delete a shard, if it is still there."""
-    filesystem, folder = fsspec.core.url_to_fs(root)
     with suppress(FileNotFoundError):
-        filesystem.rm_file(str(PurePosixPath(folder, shard)))
+        Folder(root).delete(shard)
 
 
 def list_shards(root: str) -> set[str]:
     """Return the names of all finished shards."""
-    filesystem, folder = fsspec.core.url_to_fs(root)
-    found = filesystem.ls(folder, detail=False) if filesystem.exists(folder) else []
-    names = {PurePosixPath(path).name for path in found}
-    return {name for name in names if name.startswith("clips-") and name.endswith(".tar")}
+    return {name for name in Folder(root).names() if name.startswith("clips-") and name.endswith(".tar")}
 
 
 def sweep_partials(root: str) -> None:
-    """Delete what killed runs left half-written; a file younger than an hour may be another run's."""
+    """Delete what killed runs left half-written on a disk; what is younger than an hour may be another's."""
     folder = Path(root)
-    for path in folder.glob(f"*{PARTIAL}") if folder.is_dir() else ():
+    for path in folder.glob(f"*{PARTIAL}") if Folder(root).is_local and folder.is_dir() else ():
         if time.time() - path.stat().st_mtime > SECONDS_UNTIL_ABANDONED:
             logger.info("deleting %s, left half-written by a run that was ended", path)
             path.unlink(missing_ok=True)
@@ -171,7 +168,3 @@ def _places(shard: str, file: Any) -> list[Place]:
                 made_from = json.loads(record.read())
                 places.append(Place(key, shard, member.offset_data, member.size, made_from))
     return places
-
-
-def _is_local(filesystem: Any) -> bool:
-    return isinstance(filesystem, fsspec.implementations.local.LocalFileSystem)

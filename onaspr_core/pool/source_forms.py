@@ -158,9 +158,11 @@ def _parquet(connection: duckdb.DuckDBPyConnection, source: Source) -> Listing:
     caption = source.columns.caption or next((n for n in ("caption", "text") if n in columns), "caption")
     parts = Parts(source, table, {"caption": caption, "path": media})
     row = f"{of_file(distinct_names(table.files))} || '/' || {ROW}"
-    told = Canonical(id=parts.text("id") or row, path=parts.path(), names=[row])
+    told = Canonical(id=parts.text("id") or row, names=[row])
     if _holds_bytes(columns[media]):
         told = replace(told, path=of_file(table.files), member=f"{literal(media + '/')} || {ROW}")
+    else:
+        told = replace(told, path=parts.path())
     if not columns[caption].endswith("[]"):
         return parts.listing(told)
     captions = identifier(caption)

@@ -40,7 +40,7 @@ def source_of(settings: PoolSettings, base: Path) -> Source:
     """Return the source that settings name; relative paths start from `base`, and none holds `..`."""
     videos = None if settings.videos is None else _plain(resolve(settings.videos, base))
     path = _plain(resolve(settings.path, base))
-    return Source(settings.format, path, videos, settings.columns, settings.licence)
+    return Source(settings.format, path, videos, settings.columns, settings.licence, settings.schemes)
 
 
 def _plain(path: str) -> str:

@@ -3,7 +3,7 @@
 The crop is the centre of what a player shows: pixels that are not square count as wide as they are. Frames
 stay in YCbCr from decoder to encoder, under the matrix they came with, so nothing is lost to RGB and back.
 Scaling is Lanczos, whose kernel libav widens when it shrinks: closest of its filters to Pillow's Lanczos, at
-the price of bicubic. What does not belong here: which frames there are (`onaspr_core.decoding`).
+the price of bicubic. What does not belong here: which frames there are (`onaspr_core.media.decoding`).
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import av
 from av.filter import Graph
 
-from onaspr_core.decoding import Orientation, Picture
+from onaspr_core.media.decoding import Orientation, Picture
 
 _SCALING = "lanczos+accurate_rnd+bitexact"
 

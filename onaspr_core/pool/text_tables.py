@@ -7,6 +7,7 @@ not belong here: what columns mean (`source_forms`), and how a file is mended (`
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,15 @@ PACKED = 4
 LINES_SAMPLED = 1000
 MOST_REFUSED = 100_000
 """Refused lines that are kept of one file. A file with more is of another form than was said."""
+
+MOST_COLUMNS = 1000
+"""DuckDB plans a second on so many, and much longer on more."""
+
+MOST_KEYS = 200
+"""The same of JSON, of which each line is read again for each key."""
+
+SHOWN = 10_000
+"""Of a refused line DuckDB gives so many characters."""
 
 BYTES_AT_ONCE = 2**20
 
@@ -96,15 +106,19 @@ def json_lines_table(connection: duckdb.DuckDBPyConnection, files: Sequence[str]
 def json_values(lines: Iterable[str], taken: Iterable[str] = ()) -> tuple[list[str], str]:
     """Return the keys that JSON objects have, and the SQL that selects each from a column `line`.
 
-    A line that is no JSON has no value of any key. Keys in `taken` are left out.
+    A line that is no JSON has no value of any key. Left out are keys in `taken`, keys that can name no
+    column, and those of fewest lines where keys differ in case alone or are more than `MOST_KEYS`.
     """
-    names: dict[str, None] = {}
-    for line in lines:
-        names.update(dict.fromkeys(_object(line)))
-    kept = [name for name in names if name not in set(taken)]
+    counted = Counter(name for line in lines for name in json_object(line) if name and "\0" not in name)
+    by_column = {name.lower(): name for name, _ in reversed(counted.most_common())}
+    for name in taken:
+        by_column.pop(name.lower(), None)
+    kept = [name for name in counted if by_column.get(name.lower()) == name]
+    kept = sorted(kept, key=lambda name: -counted[name])[:MOST_KEYS]
     valid = "case when json_valid(line) then line end"
     values = (
-        f", json_extract_string({valid}, {literal('$.' + identifier(name))}) as {identifier(name)}"
+        f", json_extract_string({valid}, {literal('/' + name.replace('~', '~0').replace('/', '~1'))}) "
+        f"as {identifier(name)}"
         for name in kept
     )
     return kept, "".join(values)
@@ -200,13 +214,14 @@ def _refused(table: Table, path: str, line: int, text: str, kind: str) -> Refuse
     assert table.reader is not None
     text = text.strip("\r\n")
     if table.reader.view == LINES:
-        found = {n: storable(str(value)) for n, value in _object(text).items() if n in table.columns}
+        found = {n: storable(str(value)) for n, value in json_object(text).items() if n in table.columns}
     else:
         found = dict(zip(table.columns, _cells(text, table.reader.options["delim"]), strict=False))
     original = PurePosixPath(table.reader.copies.get(path, path))
     file = "the table" if len(table.files) == 1 else original.name
     told = _TOLD.get(kind, f"is no row ({kind.lower()})")
-    return RefusedRow(found, f"line {line} of {file} {told}", "\n" in text)
+    swallows = "\n" in text or ('"' in text and len(text) >= SHOWN)
+    return RefusedRow(found, f"line {line} of {file} {told}", swallows)
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -217,10 +232,11 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
-def _object(line: str) -> dict[str, Any]:
+def json_object(line: str) -> dict[str, Any]:
+    """Return the object that a line of JSON is, with names that can be stored; an empty one if it is none."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {storable(name): one for name, one in value.items()} if isinstance(value, dict) else {}
 
@@ -237,10 +253,15 @@ def _common_header(files: Sequence[str], delimiter: str) -> tuple[str, ...]:
 
 
 def _header(path: str, delimiter: str) -> tuple[str, ...]:
+    text = sample(path)
     try:
-        names = next(csv.reader(io.StringIO(sample(path)), delimiter=delimiter), [])
+        names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
     except csv.Error as problem:
         raise UserError(f"{path}, line 1: not valid CSV: {problem}") from problem
+    if len(names) > MOST_COLUMNS or (len(text) >= SAMPLED and not {"\n", "\r"} & set(text)):
+        raise UserError(
+            f"{path}, line 1: a header of {len(names)} columns or more; at most {MOST_COLUMNS} are read"
+        )
     return tuple(name or f"column {number}" for number, name in enumerate(names))
 
 

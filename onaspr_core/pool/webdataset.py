@@ -5,10 +5,10 @@ downloaded. Tars without such lists are indexed by their headers. What does not 
 this project writes (`shards`).
 """
 
-import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.listed_files import distinct_names, exists, file_system, listed_files
+from onaspr_core.pool.media import tar_files
 from onaspr_core.pool.scan import VIEW, Table
 from onaspr_core.pool.tables import of_file, open_table
-from onaspr_core.pool.text_tables import json_values
-from onaspr_core.pool.texts import decoded, storable
+from onaspr_core.pool.text_tables import json_object, json_values
+from onaspr_core.pool.texts import LONGEST_TEXT, decoded, storable
 from onaspr_core.progress import logger, track
 
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".webp", ".jpg", ".jpeg", ".png")
@@ -38,7 +39,8 @@ _ITEMS = pa.schema([(name, pa.string()) for name in (*_TAKEN, "line")])
 class Shards:
     """Items of tars: `relation` has the table's columns, and `tar` and `suffix` of each item's video.
 
-    `problem` is the SQL of why an item cannot be used, `unfinished` tars that a download left half-written.
+    `problem` is the SQL of why an item cannot be used, `unfinished` tars that a download left half-written,
+    or that cannot be read to their end.
     `in_folders` says that tars of several folders have one name, so that keys may repeat; then the relation's
     `folder_of_tar` tells them apart, else it is empty.
     """
@@ -117,7 +119,7 @@ def _is_parquet(file: str) -> bool:
 
 def _suffix(tar: str) -> str | None:
     """The suffix of the first video in a tar; all of a tar have one."""
-    with fsspec.open(tar, "rb") as file:
+    with fsspec.open(tar, "rb") as file, suppress(UserError):
         for _, members in groupby(_members(tar, file), lambda member: member[0]):
             if found := _video([suffix for _, suffix, _ in members]):
                 return found
@@ -132,27 +134,22 @@ def _video(suffixes: Sequence[str]) -> str | None:
 
 def _members(tar: str, file: Any) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
     """Key, suffix and header of each file; a key ends at the first dot of a name, as WebDataset has it."""
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as opened:
-            for member in opened:
-                if member.isfile():
-                    folder, name = posixpath.split(posixpath.normpath(member.name))
-                    stem, dot, suffix = name.partition(".")
-                    # Hidden files have no key, and are no items.
-                    if stem:
-                        yield posixpath.join(folder, stem), f"{dot}{suffix}", member
-    except tarfile.TarError as problem:
-        logger.warning("%s: what follows is left out: %s", tar, problem)
+    for member in tar_files(file, tar):
+        folder, name = posixpath.split(posixpath.normpath(member.name))
+        stem, dot, suffix = name.partition(".")
+        # Hidden files have no key, and are no items.
+        if stem:
+            yield posixpath.join(folder, stem), f"{dot}{suffix}", member
 
 
 def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shards:
     """Index tars that no Parquet lists: captions are `key.txt`, or `caption` in `key.json`."""
-    folders = _folders(tars)
+    folders, damaged = _folders(tars), list[str]()
     with track("indexed tars", len(tars)) as advance:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for tar in tars:
-                items = [{**item, "folder_of_tar": folders[tar]} for item in _items(tar)]
+                items = [{**item, "folder_of_tar": folders[tar]} for item in _items(tar, damaged)]
                 for start in range(0, len(items), ITEMS_PER_BATCH):
                     yield pa.RecordBatch.from_pylist(items[start : start + ITEMS_PER_BATCH], _ITEMS)
                 advance(1)
@@ -164,22 +161,27 @@ def _indexed(connection: duckdb.DuckDBPyConnection, tars: Sequence[str]) -> Shar
     connection.execute(f"create view {VIEW} as select {', '.join(_TAKEN)}{values} from items")
     columns = dict.fromkeys(("key", "caption", *names), "VARCHAR")
     count = connection.execute("select count(*) from items").fetchall()[0][0]
-    return Shards(VIEW, Table(columns, tars, count), UNREAD, (), any(folders.values()))
+    return Shards(VIEW, Table(columns, tars, count), UNREAD, damaged, any(folders.values()))
 
 
-def _items(tar: str) -> Iterator[dict[str, str | None]]:
+def _items(tar: str, damaged: list[str]) -> Iterator[dict[str, str | None]]:
+    """The items of a tar; one that cannot be read to its end is added to those that are damaged."""
     found: dict[str, dict[str, str | None]] = {}
     suffixes: dict[str, list[str]] = {}
     problems: dict[tuple[str, str], str | None] = {}
-    with fsspec.open(tar, "rb") as file:
-        for key, suffix, member in _members(tar, file):
-            item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"tar": tar})
-            suffixes.setdefault(key, []).append(suffix)
-            if suffix.lower() in (".txt", ".json"):
-                file.seek(member.offset_data)
-                column = "caption" if suffix.lower() == ".txt" else "line"
-                name = f"{storable(key)}{suffix}"
-                item[column], problems[key, column] = decoded(file.read(member.size), name)
+    try:
+        with fsspec.open(tar, "rb") as file:
+            for key, suffix, member in _members(tar, file):
+                item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"tar": tar})
+                suffixes.setdefault(key, []).append(suffix)
+                if suffix.lower() in (".txt", ".json"):
+                    file.seek(member.offset_data)
+                    column = "caption" if suffix.lower() == ".txt" else "line"
+                    data = file.read(min(member.size, LONGEST_TEXT + 1))
+                    item[column], problems[key, column] = decoded(data, f"{storable(key)}{suffix}")
+    except UserError as problem:
+        logger.warning("%s; what follows is left out", problem)
+        damaged.append(tar)
     for key, item in found.items():
         item["key"], item["suffix"] = storable(key), _video(suffixes[key])
         item["unread"] = problems.get((key, "line" if item["caption"] is None else "caption"))
@@ -191,9 +193,5 @@ def _items(tar: str) -> Iterator[dict[str, str | None]]:
 
 
 def _caption(line: str) -> str | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    caption = value.get("caption") if isinstance(value, dict) else None
+    caption = json_object(line).get("caption")
     return storable(caption) if isinstance(caption, str) else None

@@ -19,12 +19,12 @@ from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.prompts import load_prompts
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import VARIANTS
+from onaspr_core.video_names import key_in_name
 from onaspr_core.workspace import Workspace
 
 CANDIDATES_SHOWN = 8
 
 _PREFIX = re.compile(r"[0-9a-f]{1,40}")
-_KEY_IN_NAME = re.compile(r"(?:^|/)([0-9a-f]{40})(?:-[0-9a-f]{8})?\.(?:mp4|png)$")
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def find_video(workspace: Workspace, what: str) -> Found:
     """
     if Path(what).is_file():
         return _by_file(workspace, Path(what))
-    named = _KEY_IN_NAME.search(what)
-    prefix = named[1] if named else what.lower()
+    prefix = key_in_name(what) or what.lower()
     if _PREFIX.fullmatch(prefix):
         return _by_prefix(workspace, prefix)
     experiment, _, rest = what.partition("/")
@@ -134,9 +133,8 @@ def _by_file(workspace: Workspace, path: Path) -> Found:
         sha256 = file_sha256(path)
     except OSError as problem:
         raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
-    named = _KEY_IN_NAME.search(path.as_posix())
-    key = named[1] if named else ""
-    if key and workspace.store.has(KIND, key) and workspace.store.record(KIND, key)["sha256"] == sha256:
+    key = key_in_name(path.as_posix()) or ""
+    if key and workspace.store.is_known(KIND, key) and workspace.store.record(KIND, key)["sha256"] == sha256:
         return Found(key)
     keys = workspace.store.keys_of_content(KIND, sha256)
     if not keys:
@@ -152,7 +150,7 @@ def _by_file(workspace: Workspace, path: Path) -> Found:
 
 
 def _why_unknown(workspace: Workspace, key: str) -> str:
-    if key and workspace.store.has(KIND, key):
+    if key and workspace.store.is_known(KIND, key):
         noun = noun_in(workspace.store.url(KIND, key))
         return f"its name is that of {noun} {key}, its bytes are not; ask for {key}"
     try:
@@ -185,7 +183,7 @@ def _by_name(workspace: Workspace, e: Experiment, rest: str) -> Found:
         noun = workspace.settings.backbones[e.backbone].noun
         raise UserError("\n".join([f"prompt {prompt_id} has several {noun}s; say which:", *lines]))
     [item] = video_items(workspace, e, variant, {prompt_id})
-    if not workspace.store.has(KIND, item.key):
+    if not workspace.store.is_known(KIND, item.key):
         raise UserError(
             f"{e.name}/{variant}/{prompt_id} has not been made with the settings as they are now; "
             f"materialize {variant}_videos, or ask for an earlier one by its file or key"

@@ -24,8 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         experiment = settings.experiment(chosen.experiment)
         workspace = Workspace(settings)
         print(text_table(scores_of(workspace, experiment)), end="")
-        page = report_folder(workspace, experiment) / "index.html"
-        print(f"\nReport: {page}" if page.is_file() else "\nThere is no report yet; materialize `gallery`.")
+        folder, page = report_folder(workspace, experiment), "index.html"
+        there = f"Report: {folder.path(page)}"
+        print(f"\n{there}" if folder.has(page) else "\nThere is no report yet; materialize `gallery`.")
     except UserError as problem:
         print(problem, file=sys.stderr)
         return 1

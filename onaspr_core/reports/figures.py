@@ -22,16 +22,16 @@ from matplotlib.figure import Figure
 from onaspr_core import code_versions, generation
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome, Preview
-from onaspr_core.contact_sheet import spread
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.metrics import Metric
 from onaspr_core.evaluation.score_layout import count_of, format_value, mark_rule
 from onaspr_core.evaluation.score_table import Score, ScoreTable, scores_of
+from onaspr_core.media.contact_sheet import spread
+from onaspr_core.media.video import Frames
 from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import VARIANTS, title_of
-from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 COMPARED = ("baseline", "ona_spr")
@@ -39,6 +39,8 @@ COMPARED = ("baseline", "ona_spr")
 PROMPTS_SHOWN = 4
 FRAMES_SHOWN = 8
 COLOURS = {"baseline": "#8a9099", "ona": "#2f7fc4", "spr": "#c47f17", "ona_spr": "#1d8a67"}
+NOTHING = 1e-12
+"""Differences below this are rounding; where all are, an axis reaches from -1 to 1."""
 _FORMATS = ("png", "svg")
 _PICTURE, _LABEL = 1.7, 1.5
 """Inches that a picture of the grid, and the prompt beside it, are wide."""
@@ -57,6 +59,10 @@ _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.wspace": 0.01,
     "figure.constrained_layout.hspace": 0.01,
 }
+
+
+Shown = list[tuple[str, list[tuple[str, str]]]]
+"""Prompts with the videos that are shown of each: text, and (variant, video key)."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +84,21 @@ def write_figures(workspace: Workspace, e: Experiment) -> Outcome:
     files: list[ReportFile] = []
     if any(score.difference is not None for score in table.scores):
         key = content_key("scores-figure", **drawn_by, table=table.key)
-        files += _in_formats("scores", key, partial(draw_scores, table))
-    shown = _shown_videos(workspace, e)
+        files += in_formats("scores", key, partial(draw_scores, table))
+    variants = tuple(VARIANTS) if workspace.settings.backbones[e.backbone].makes_images else COMPARED
+    shown = shown_videos(workspace, e, variants)
     if shown:
         draw = draw_grid if workspace.settings.backbones[e.backbone].makes_images else draw_strips
         key = content_key("frames-figure", **drawn_by, shown=shown)
-        files += _in_formats("frames", key, partial(_draw_shown, workspace, shown, draw))
+        files += in_formats("frames", key, partial(draw_shown, workspace, shown, draw))
     folder = report_folder(workspace, e)
     outcome = write_files("figures", folder, files, prune=True)
     facts = {
         "folder": str(folder),
         "figures": ", ".join(file.path for file in files) or "nothing to show yet",
     }
-    picture = folder / "frames.png"
-    preview = Preview(png=picture.read_bytes()) if picture.is_file() else None
+    picture = folder.found("frames.png")
+    preview = None if picture is None else Preview(png=picture)
     return replace(outcome, facts=facts, preview=preview)
 
 
@@ -100,7 +107,7 @@ def draw_scores(table: ScoreTable) -> Figure:
 
     A point is filled where the difference is supported, which that of a set metric never is.
     """
-    metrics = [metric for metric in table.metrics if _compared(table, metric)]
+    metrics = [metric for metric in table.metrics if compared(table, metric)]
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = Figure(figsize=(3.6 * columns, 1.85 * rows + 0.7), layout="constrained")
@@ -109,7 +116,7 @@ def draw_scores(table: ScoreTable) -> Figure:
     told = f"Filled: {mark_rule(table)}. Set metrics are never filled."
     figure.supxlabel(told, fontsize=7.5, x=0.01, ha="left", color="#5c636e")
     for i, metric in enumerate(metrics):
-        _draw_metric(figure.add_subplot(rows, columns, i + 1), table, metric)
+        draw_metric(figure.add_subplot(rows, columns, i + 1), table, metric)
     return figure
 
 
@@ -163,15 +170,16 @@ def figure_bytes(draw: Callable[[], Figure], form: str) -> bytes:
     return buffer.getvalue()
 
 
-def _in_formats(name: str, key: str, draw: Callable[[], Figure]) -> list[ReportFile]:
+def in_formats(name: str, key: str, draw: Callable[[], Figure]) -> list[ReportFile]:
     """The same figure in every format, drawn anew for each: saving a figure moves its layout."""
     return [
         ReportFile(f"{name}.{form}", f"{key} {form}", partial(figure_bytes, draw, form)) for form in _FORMATS
     ]
 
 
-def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
-    scores = _compared(table, metric)
+def draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
+    """One metric's differences to the table's first set with 95 % intervals, filled where supported."""
+    scores = compared(table, metric)
     scale = 100.0 if metric.is_accuracy else 1.0
     for place, score in enumerate(reversed(scores)):
         middle = scale * (score.difference or 0.0)
@@ -187,6 +195,9 @@ def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
             markerfacecolor=colour if table.supported(score) else "white",
         )
     axes.axvline(0.0, color="#b9bcc2", linewidth=1, zorder=0)
+    reach = max((abs(b) for s in scores for b in (s.difference, s.low, s.high) if b is not None), default=0)
+    if reach < NOTHING:
+        axes.set_xlim(-1, 1)
     axes.set_yticks(range(len(scores)), [title_of(s.variant) for s in reversed(scores)])
     axes.set_ylim(-0.6, len(scores) - 0.4)
     axes.tick_params(left=False, labelsize=8)
@@ -195,7 +206,7 @@ def _draw_metric(axes: Axes, table: ScoreTable, metric: Metric) -> None:
     unit = ", percentage points" if metric.is_accuracy else ""
     title = f"{metric.title} {metric.arrow}{unit}"
     axes.set_title(title, fontsize=9.5, loc="left", fontweight="bold")
-    told = f"baseline {format_value(base)}, " if base else ""
+    told = f"{table.variants[0]} {format_value(base)}, " if base else ""
     axes.set_xlabel(f"{told}n = {count_of(table, metric)}", fontsize=7.5, color="#5c636e", loc="left")
 
 
@@ -214,14 +225,14 @@ def _draw_frame(axes: Axes, frame: Frames | None) -> None:
         axes.imshow(frame, interpolation="nearest" if len(frame) <= 128 else "antialiased")
 
 
-def _compared(table: ScoreTable, metric: Metric) -> list[Score]:
+def compared(table: ScoreTable, metric: Metric) -> list[Score]:
+    """The scores of a metric that have a difference, in the table's order."""
     found = [table.get(variant, metric.key) for variant in table.variants]
     return [score for score in found if score is not None and score.difference is not None]
 
 
-def _shown_videos(workspace: Workspace, e: Experiment) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Prompt text and (variant, video key) of the first prompts whose shown videos are all there."""
-    variants = tuple(VARIANTS) if workspace.settings.backbones[e.backbone].makes_images else COMPARED
+def shown_videos(workspace: Workspace, e: Experiment, variants: Sequence[str]) -> Shown:
+    """The first prompts of an experiment whose videos of these variants are all there."""
     keys = {
         variant: {item.prompt.id: item.key for item in generation.video_items(workspace, e, variant)}
         for variant in variants
@@ -236,11 +247,8 @@ def _shown_videos(workspace: Workspace, e: Experiment) -> list[tuple[str, list[t
     return shown[:PROMPTS_SHOWN]
 
 
-def _draw_shown(
-    workspace: Workspace,
-    shown: Sequence[tuple[str, list[tuple[str, str]]]],
-    draw: Callable[[Sequence[Strip]], Figure],
-) -> Figure:
+def draw_shown(workspace: Workspace, shown: Shown, draw: Callable[[Sequence[Strip]], Figure]) -> Figure:
+    """Read the videos that are shown, and draw them as strips or as a grid."""
     return draw(
         [
             Strip(

@@ -1,15 +1,15 @@
-"""The gallery stage: gathers what a page shows and writes it with its videos into one folder.
+"""The gallery stage: gathers what an experiment's page shows and writes it with its videos into one folder.
 
-The folder opens from disk and needs no network: `index.html`, `videos/` (or `images/`) and `clips/`. A second
-run writes nothing; videos that a changed setting has replaced are removed. How the page looks is the concern
-of `gallery_page` and its templates.
+The folder opens from disk and needs no network: `index.html`, its data in `gallery.js` and `provenance-*.js`,
+`videos/` (or `images/`) and `clips/`. A second run writes nothing; videos that a changed setting has replaced
+are removed. What the data holds is the concern of `gallery_data`, how the page looks that of `page`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,14 +23,17 @@ from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.pool.clips import clip_bytes
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
-from onaspr_core.reports.gallery_page import (
+from onaspr_core.reports.gallery_data import (
     GalleryView,
     PromptView,
-    ReferenceView,
+    Values,
     VideoView,
-    render_page,
-    template_texts,
+    chunks_of,
+    gallery_data,
+    head_data,
+    script_call,
 )
+from onaspr_core.reports.page import experiment_page, template_texts
 from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
@@ -40,8 +43,8 @@ from onaspr_core.workspace import Workspace
 
 LARGEST_PIXELATED = 128
 """Frames up to this many pixels high are enlarged without smoothing."""
-
-Values = Sequence[tuple[str, str]]
+HEAD = "head.json"
+"""What stands above an experiment's cards, for the page of all experiments."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,6 @@ class _Gathered:
     references: Mapping[str, Sequence[Reference]]
     rewrites: Mapping[str, Rewrite]
     gated: int
-    images: bool
 
 
 def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
@@ -64,32 +66,35 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
     video that is missing is shown as missing, with the reason.
     """
     prompts, gathered = load_prompts(workspace, e), _gather(workspace, e)
+    backbone = workspace.settings.backbones[e.backbone]
     view = GalleryView(
         experiment=e.name,
-        summary=_summary(workspace, e, len(prompts)),
+        summary=_summary(e, len(prompts)),
         settings=settings_of(workspace, e, gathered.gated),
         table=scores_of(workspace, e),
         prompts=[_prompt_view(prompt, gathered) for prompt in prompts],
-        pixelated=workspace.settings.backbones[e.backbone].height <= LARGEST_PIXELATED,
-        images=gathered.images,
+        pixelated=backbone.height <= LARGEST_PIXELATED,
+        noun=backbone.noun,
+        suffix=backbone.suffix,
     )
     made = sorted({key for by_prompt in gathered.keys.values() for key in by_prompt.values()})
     clips = sorted({found[0].clip_key for found in gathered.references.values() if found})
     files = [
         *(
-            ReportFile(
-                _made_path(key, gathered.images), key, partial(workspace.store.read, generation.KIND, key)
-            )
+            ReportFile(_made_path(key, backbone), key, partial(workspace.store.read, generation.KIND, key))
             for key in made
             if key in gathered.existing
         ),
-        *(ReportFile(_clip_path(key), key, partial(clip_bytes, workspace, key)) for key in clips),
-        ReportFile("index.html", _page_key(view), partial(_page, workspace, view, gathered.keys)),
+        *(ReportFile(f"clips/{key}.mp4", key, partial(clip_bytes, workspace, key)) for key in clips),
+        *_page_files(workspace, view),
     ]
     folder = report_folder(workspace, e)
     outcome = write_files("gallery", folder, files, prune=True)
-    made_here = "images" if gathered.images else "videos"
-    facts = {"report": str(folder / "index.html"), "prompts": len(prompts), made_here: len(made)}
+    facts = {
+        "report": folder.path("index.html"),
+        "prompts": len(prompts),
+        f"{backbone.noun}s": len(made),
+    }
     return replace(outcome, facts=facts)
 
 
@@ -178,7 +183,6 @@ def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
         references=neighbours_of(workspace, e),
         rewrites=rewrites_of(workspace, e),
         gated=sum(item.eta < e.eta for item in items["ona"]),
-        images=workspace.settings.backbones[e.backbone].makes_images,
     )
 
 
@@ -189,8 +193,8 @@ def _prompt_view(prompt: Prompt, gathered: _Gathered) -> PromptView:
         id=prompt.id,
         text=prompt.text,
         videos=[_video_view(prompt, variant, gathered) for variant in gathered.keys],
-        neighbour_file=_clip_path(references[0].clip_key) if references else None,
-        references=[ReferenceView(one.caption, round(one.similarity, 6)) for one in references],
+        clip_key=references[0].clip_key if references else None,
+        references=[(one.caption, one.similarity) for one in references],
         rewrite=rewrite.text if rewrite else None,
         fallback_reason=rewrite.fallback_reason if rewrite else None,
     )
@@ -209,8 +213,7 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
     there = key is not None and key in gathered.existing
     return VideoView(
         variant=variant,
-        file=_made_path(key, gathered.images) if key is not None and there else None,
-        key=key,
+        key=key if there else None,
         reason="" if there else f"materialize {variant}_videos",
         clipsim=value,
         gain=value - before if compared and value is not None and before is not None else None,
@@ -218,27 +221,43 @@ def _video_view(prompt: Prompt, variant: str, gathered: _Gathered) -> VideoView:
     )
 
 
-def _page_key(view: GalleryView) -> str:
-    return content_key(
-        "gallery-page", version=code_versions.GALLERY, templates=template_texts(), view=asdict(view)
-    )
-
-
-def _page(workspace: Workspace, view: GalleryView, keys: Mapping[str, Mapping[str, str]]) -> bytes:
-    """The page with each video's provenance, which its key stands for and which is read only here."""
-    prompts = [
-        replace(
-            prompt,
-            videos=[
-                replace(video, provenance=_provenance(workspace, keys[video.variant][prompt.id]))
-                if video.file
-                else video
-                for video in prompt.videos
-            ],
-        )
-        for prompt in view.prompts
+def _page_files(workspace: Workspace, view: GalleryView) -> list[ReportFile]:
+    """The page and its data; provenance, which the videos' keys stand for, is read only when written."""
+    version = code_versions.GALLERY
+    head, data = head_data(view), gallery_data(view)
+    files = [
+        ReportFile(
+            "index.html",
+            content_key("gallery-page", version=version, templates=template_texts(), head=head),
+            lambda: experiment_page(head).encode(),
+        ),
+        ReportFile(HEAD, content_key("gallery-head", head=head), lambda: json.dumps(head).encode()),
+        ReportFile(
+            "gallery.js",
+            content_key("gallery-data", version=version, data=data),
+            lambda: script_call("onaspr.gallery", data),
+        ),
     ]
-    return render_page(replace(view, prompts=prompts)).encode()
+    for number, prompts in enumerate(chunks_of(view.prompts)):
+        keys = [[video.key for video in prompt.videos] for prompt in prompts]
+        files.append(
+            ReportFile(
+                f"provenance-{number:04d}.js",
+                content_key("gallery-provenance", version=version, experiment=view.experiment, keys=keys),
+                partial(_provenance_script, workspace, view.experiment, number, keys),
+            )
+        )
+    return files
+
+
+def _provenance_script(
+    workspace: Workspace, experiment: str, number: int, keys: Sequence[Sequence[str | None]]
+) -> bytes:
+    """What each video of a chunk's prompts was made from, as (name, value); nothing where it is missing."""
+    shown = [key for row in keys for key in row if key]
+    found = dict(zip(shown, workspace.store.map(partial(_provenance, workspace), shown), strict=True))
+    told = [[found[key] if key else [] for key in row] for row in keys]
+    return script_call("onaspr.provenance", experiment, number, told)
 
 
 def _provenance(workspace: Workspace, key: str) -> Values:
@@ -252,7 +271,7 @@ def _told(value: Any) -> str:
     return text if len(text) <= 240 else f"{text[:239]}…"
 
 
-def _summary(workspace: Workspace, e: Experiment, prompts: int) -> str:
+def _summary(e: Experiment, prompts: int) -> str:
     m = rewritten_step_count(e.sampling.steps, e.gamma)
     return (
         f"{prompts:,} prompts, each generated {len(VARIANTS)} times from the same random noise. "
@@ -261,9 +280,5 @@ def _summary(workspace: Workspace, e: Experiment, prompts: int) -> str:
     )
 
 
-def _made_path(key: str, image: bool) -> str:
-    return f"images/{key}.png" if image else f"videos/{key}.mp4"
-
-
-def _clip_path(key: str) -> str:
-    return f"clips/{key}.mp4"
+def _made_path(key: str, backbone: BackboneSettings) -> str:
+    return f"{backbone.noun}s/{key}{backbone.suffix}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from onaspr_core.inversion import ClipItem
-    from onaspr_core.video import Frames
+    from onaspr_core.media.video import Frames
 
 Read = TypeVar("Read")
 

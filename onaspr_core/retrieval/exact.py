@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from onaspr_core.errors import UserError
 from onaspr_core.retrieval.embedder import Vectors
 
 DIGITS = 12
@@ -53,14 +54,29 @@ def nearest_to(query: Vectors, ranks: Ranks, vectors: Vectors, k: int) -> list[H
         ranks: int64 (n,).
         vectors: float32 (n, d), rows of length 1.
         k: How many; where there are fewer rows, all of them are returned.
+
+    Raises:
+        UserError: when a vector holds a value that is not finite.
     """
     rows = np.arange(len(ranks))
     if len(ranks) > k:
         scores = vectors @ query
+        if np.isnan(scores).any():
+            raise damaged()
         rows = np.flatnonzero(scores >= np.partition(scores, -k)[-k] - float32_error(len(query)))
     exact = similarities(np.broadcast_to(query, (len(rows), len(query))), vectors[rows])
+    if np.isnan(exact).any():
+        raise damaged()
     best = np.lexsort((ranks[rows], -exact))[:k]
     return [Hit(int(rows[i]), int(ranks[rows[i]]), float(exact[i])) for i in best]
+
+
+def damaged() -> UserError:
+    """Return the error of a vector that is not finite: which of the others are nearest cannot be said."""
+    return UserError(
+        "an embedding among the stored captions holds values that are not finite: it is not as it was "
+        "written; delete the folder captions.lance of the store and materialize caption_embeddings"
+    )
 
 
 def _products(a: Vectors, b: Vectors) -> Similarities:

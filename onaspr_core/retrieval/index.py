@@ -10,30 +10,33 @@ experiment retrieve (`neighbours`).
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 
-from onaspr_core.compute import Outcome, Preview, version_of
+from onaspr_core.compute import Failure, Outcome, Preview, version_of
+from onaspr_core.folders import explained
 from onaspr_core.pool.leakage import leak_table, near_pairs
-from onaspr_core.progress import logger, track
-from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
+from onaspr_core.progress import track
+from onaspr_core.repairs import one_at_a_time
+from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder, unusable
 from onaspr_core.retrieval.forgetting import due, note
 from onaspr_core.retrieval.near_captions import look_for_near_captions
 from onaspr_core.retrieval.rows import unlike, wanted_rows
 from onaspr_core.retrieval.table import PAIR, CaptionTable, drop_others, tables_of
 from onaspr_core.retrieval.vector_index import VectorIndex, keep_up, vector_index
 from onaspr_core.retrieval.versions import CaptionState, caption_versions, store_states, table_versions
+from onaspr_core.whole_files import told_where_there_is_no_room
 from onaspr_core.workspace import Workspace
 
 CAPTIONS_PER_WRITE = 8192
+CAPTIONS_AT_ONCE = 1024
+"""How many captions a worker of a cluster is sent together."""
 LOOKS = 4
 """A pool is looked at until no caption leaves; one that comes back may say the same as another item, and all
 come back when the model is another."""
@@ -63,24 +66,26 @@ def embed_captions(workspace: Workspace) -> Outcome:
 
     Items are distinct captions; the version moves with any pair (its id, rank, caption or clip) of the pools.
     Of two runs at once the second waits for the first, and finds its work done. Captions that say the same as
-    a benchmark's are told, and leave the index of a pool that refuses them.
+    a benchmark's are told, and leave the index of a pool that refuses them. One that the model gives no
+    finite vector for is a failure, and not in the index.
 
     Raises:
         UserError: when manifest or clips have not been materialized, or the model cannot be loaded.
     """
-    loaded = len(workspace.models.loaded)
-    with _one_at_a_time(workspace.lance_path):
+    loaded, where = len(workspace.models.loaded), workspace.lance_path
+    with told_where_there_is_no_room(where), explained(where), one_at_a_time(workspace, "caption tables"):
         rounds = [_bring_up(workspace)]
         while len(rounds) <= LOOKS and _look(workspace):
             rounds.append(_bring_up(workspace))
     near = near_pairs(workspace)
     last, embedded = rounds[-1], sum(one.computed for one in rounds)
-    computed, seconds = min(embedded, last.total), sum(one.seconds for one in rounds)
+    computed = min(embedded, last.total - len(last.failures))
+    seconds = sum(one.seconds for one in rounds)
     summed = {name: sum(one.facts[name] for one in rounds) for name in SUMMED}
     return replace(
         last,
         computed=computed,
-        reused=last.total - computed,
+        reused=last.total - computed - len(last.failures),
         seconds=seconds,
         models=workspace.models.loaded[loaded:],
         facts={
@@ -120,7 +125,12 @@ def _bring_up(workspace: Workspace) -> Outcome:
     # moves to another pool takes its vector along.
     tables = {table.pool: table for table in tables_of(workspace.lance_path, encoder.fingerprint)}
     tables |= {pool.table.pool: pool.table for pool in pools}
-    embedded = sum(_write(pool, list(tables.values()), encoder) for pool in pools)
+    embedded, refused = 0, dict[str, None]()
+    for number, pool in enumerate(pools):
+        made, without = _write(workspace, pool, list(tables.values()), encoder)
+        embedded, refused = embedded + made, refused | dict.fromkeys(without)
+        if without:
+            pools[number] = pool._replace(version=version_of([pool.version, *without]))
     written = time.monotonic()
     indices = {pool.table.pool: _finish(pool, forget, published) for pool in pools}
     kept_up = time.monotonic()
@@ -135,7 +145,10 @@ def _bring_up(workspace: Workspace) -> Outcome:
         version=version_of(pool.version for pool in pools),
         total=distinct,
         computed=embedded,
-        reused=distinct - embedded,
+        reused=distinct - embedded - len(refused),
+        failures=tuple(
+            Failure(caption, "embedding.model gives values that are not finite for it") for caption in refused
+        ),
         seconds=written - started,
         facts={
             "pairs": sum(pool.pairs for pool in pools),
@@ -195,9 +208,15 @@ def _version(pool: str, wanted: pa.Table) -> str:
     return digest.hexdigest()[:40]
 
 
-def _write(pool: _Pool, tables: Sequence[CaptionTable], encoder: TextEmbedder) -> int:
-    """Write a pool's new and changed rows; return how many captions were embedded for it."""
-    embedded = 0
+def _write(
+    workspace: Workspace, pool: _Pool, tables: Sequence[CaptionTable], encoder: TextEmbedder
+) -> tuple[int, list[str]]:
+    """Write a pool's new and changed rows.
+
+    Returns:
+        How many captions were embedded for it, and those that have no finite vector, which are not written.
+    """
+    embedded, refused = 0, list[str]()
     with track(f"caption embeddings of {pool.table.pool}", pool.write.num_rows) as advance:
         for start in range(0, pool.write.num_rows, CAPTIONS_PER_WRITE):
             rows = pool.write.slice(start, CAPTIONS_PER_WRITE)
@@ -208,11 +227,26 @@ def _write(pool: _Pool, tables: Sequence[CaptionTable], encoder: TextEmbedder) -
                 if key not in known
             }
             if lacking:
-                known |= dict(zip(lacking, encoder.encode(list(lacking.values())), strict=True))
-            pool.table.upsert(rows, np.stack([known[key] for key in rows["key"].to_pylist()]))
-            embedded += len(lacking)
+                encode = partial(_encode, encoder)
+                known |= dict(
+                    filter(None, workspace.engine.spread(encode, lacking.items(), CAPTIONS_AT_ONCE))
+                )
+            vectors = np.stack([known[key] for key in rows["key"].to_pylist()])
+            without = unusable(rows["caption"].to_pylist(), vectors)
+            if without:
+                usable = np.isfinite(vectors).all(1)
+                rows, vectors = rows.filter(pa.array(usable)), vectors[usable]
+            if len(vectors):
+                pool.table.upsert(rows, vectors)
+            embedded, refused = embedded + len(lacking) - len(without), refused + without
             advance(rows.num_rows)
-    return embedded
+    return embedded, refused
+
+
+def _encode(encoder: TextEmbedder, captions: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Vectors]]:
+    """The vectors of captions, by their keys."""
+    keys, texts = zip(*captions, strict=True)
+    return zip(keys, encoder.encode(texts), strict=True)
 
 
 def _known(rows: pa.Table, own: CaptionTable, tables: Sequence[CaptionTable]) -> dict[str, Vectors]:
@@ -222,19 +256,3 @@ def _known(rows: pa.Table, own: CaptionTable, tables: Sequence[CaptionTable]) ->
         if table is not own:
             known |= table.vectors([key for key in rows["key"].to_pylist() if key not in known])
     return known
-
-
-@contextmanager
-def _one_at_a_time(path: str) -> Iterator[None]:
-    """Hold the lock of the folder of tables; a process that ends, however it ends, lets go of it."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("caption embeddings: another run is at them; waiting for it to end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

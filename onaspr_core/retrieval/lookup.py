@@ -15,7 +15,7 @@ from lancedb.background_loop import LOOP
 from lancedb.expr import col, lit
 
 from onaspr_core.errors import UserError
-from onaspr_core.retrieval.embedder import Vectors, embedder
+from onaspr_core.retrieval.embedder import Vectors, embedder, unusable
 from onaspr_core.retrieval.exact import Ranks, nearest_to
 from onaspr_core.retrieval.references import Reference, references
 from onaspr_core.retrieval.resident import Resident, first_pairs
@@ -107,9 +107,13 @@ class CaptionSearch:
             exact: Scores all captions; otherwise those that the index names, where there is one.
 
         Raises:
-            UserError: when the model cannot be loaded, or k or size is less than 1.
+            UserError: when the model cannot be loaded or gives values that are not finite, or k or size is
+                less than 1.
         """
-        return self.nearest(self._encoder.encode([prompt])[0], k, size, exact)
+        vectors = self._encoder.encode([prompt])
+        if unusable([prompt], vectors):
+            raise UserError(f"embedding.model gives values that are not finite for {prompt!r}; reword it")
+        return self.nearest(vectors[0], k, size, exact)
 
     def nearest(
         self, query: Vectors, k: int = 5, size: int | None = None, exact: bool = False

@@ -8,6 +8,7 @@ captions' embeddings (`index`, `versions`), and any use of what was found.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -20,7 +21,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.markdown import table
 from onaspr_core.progress import track
 from onaspr_core.prompts import Prompt, load_prompts
-from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder
+from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder, unusable
 from onaspr_core.retrieval.references import Reference as Reference
 from onaspr_core.retrieval.references import nearest_clips, searched
 from onaspr_core.retrieval.versions import CaptionState, caption_state
@@ -62,13 +63,14 @@ def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
     _forget(workspace, experiment, set(keys))
     found = _found(workspace, experiment, keys)
     similarities = [references[0].similarity for references in found.values()]
+    pairs = min(experiment.pool_size or state.pairs, state.pairs)
     return replace(
         outcome,
         version=version_of(_described(prompt, found[prompt.id]) for prompt in prompts),
         models=workspace.models.loaded[loaded:],
         facts={
-            "references_per_prompt": min(max(experiment.references.k, 1), state.pairs),
-            "pool_pairs": state.pairs,
+            "references_per_prompt": min(max(experiment.references.k, 1), pairs),
+            "pool_pairs": pairs,
             "neighbour_similarity_mean": float(np.mean(similarities)),
             "neighbour_similarity_least": min(similarities),
         },
@@ -113,7 +115,10 @@ def _present(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Re
 
 def _search_keys(experiment: Experiment, prompts: Sequence[Prompt], state: CaptionState) -> dict[str, str]:
     """The content key of each prompt's search, by prompt id."""
+    # A whole pool is left out, so that no key moved when a part of it could first be asked for.
+    part = {"size": experiment.pool_size} if experiment.pool_size else {}
     same = {
+        **part,
         "k": searched(experiment),
         "pool": state.version,
         "embedder": state.fingerprint,
@@ -151,19 +156,34 @@ def _found(
 
 
 def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[str]) -> Vectors:
-    """Return the embeddings of texts, float32 (texts, d), kept in the store so that each is made once."""
+    """Return the embeddings of texts, float32 (texts, d), kept in the store so that each is made once.
+
+    Raises:
+        UserError: when the model gives values that are not finite; the embeddings of other texts are kept.
+    """
     keys = [content_key("prompt-embedding", text=text, embedder=encoder.fingerprint) for text in texts]
     kind = "prompt-embedding"
     missing = dict(zip(keys, texts, strict=True))
     for key in workspace.store.existing(kind, keys):
         del missing[key]
     lacking = list(missing.items())
+    refused: list[str] = []
     for first in range(0, len(lacking), PROMPTS_PER_WRITE):
         part = lacking[first : first + PROMPTS_PER_WRITE]
-        for (key, text), row in zip(part, encoder.encode([text for _, text in part]), strict=True):
-            record = {"text": text, "embedder": encoder.fingerprint}
-            workspace.store.write_tensors(kind, key, {"vector": row}, record)
-    return np.stack([workspace.store.read_tensors(kind, key)["vector"] for key in keys])
+        said = [text for _, text in part]
+        vectors = encoder.encode(said)
+        refused += unusable(said, vectors)
+        for (key, text), row in zip(part, vectors, strict=True):
+            if text not in refused:
+                record = {"text": text, "embedder": encoder.fingerprint}
+                workspace.store.write_tensors(kind, key, {"vector": row}, record)
+    if refused:
+        raise UserError(
+            f"embedding.model gives values that are not finite for {len(refused)} prompt(s), {refused[0]!r} "
+            "among them; reword or remove them, or choose another embedding.model"
+        )
+    read = partial(workspace.store.read_tensors, kind)
+    return np.stack([tensors["vector"] for tensors in workspace.store.map(read, keys)])
 
 
 def _maker(
@@ -181,7 +201,7 @@ def _maker(
         vectors = prompt_vectors(workspace, encoder, [prompt.text for prompt in batch])
         label = f"captions of {experiment.pool} searched for {len(batch)} prompts"
         with track(label, table.lance.count_rows()) as advance:
-            found = nearest_pairs(table, vectors, searched(experiment), advance=advance)
+            found = nearest_pairs(table, vectors, searched(experiment), experiment.pool_size, advance=advance)
         _store(workspace, experiment, [(prompt.id, keys[prompt.id]) for prompt in batch], found)
         return ()
 

@@ -12,7 +12,7 @@ import torch
 
 from onaspr_core.retrieval import onednn
 from onaspr_core.retrieval.embedder import Vectors
-from onaspr_core.retrieval.exact import Hit, Ranks, float32_error, similarities
+from onaspr_core.retrieval.exact import Hit, Ranks, damaged, float32_error, similarities
 
 QUERIES_AT_ONCE = 1024
 VECTORS_AT_ONCE = 1024
@@ -30,6 +30,9 @@ def nearest(queries: Vectors, blocks: Iterable[tuple[Ranks, Vectors]], k: int) -
         queries: float32 (queries, d), rows of length 1.
         blocks: Ranks (n,) and vectors float32 (n, d), rows of length 1; any number of blocks of any size.
         k: How many; where the blocks hold fewer rows, all of them are returned.
+
+    Raises:
+        UserError: when a vector holds a value that is not finite.
     """
     searches = [_Search(queries[i : i + QUERIES_AT_ONCE], k) for i in range(0, len(queries), QUERIES_AT_ONCE)]
     first = 0
@@ -60,7 +63,10 @@ class _Search:
         """Take in a block, whose rows are numbered from `first`; `packed` is what `onednn` makes of it."""
         scores = onednn.scores(self._packed, packed)
         least = torch.from_numpy((self._similarities[:, -1] - self._margin).astype(np.float32))
-        hopeful = (scores.amax(1) >= least).nonzero()[:, 0]
+        best = scores.amax(1)
+        if best.isnan().any():
+            raise damaged()
+        hopeful = (best >= least).nonzero()[:, 0]
         scores, least = scores[hopeful], least[hopeful]
         if len(ranks) >= self._k:
             least = torch.maximum(least, scores.topk(self._k, 1).values[:, -1] - self._margin)

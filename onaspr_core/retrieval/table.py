@@ -20,6 +20,7 @@ import pyarrow as pa
 from lancedb.expr import col, lit
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import explained, lance_options
 from onaspr_core.retrieval.embedder import Vectors
 
 # Lance reads ahead up to 2 GiB of a table unless it is told otherwise before its first scan.
@@ -57,7 +58,7 @@ class CaptionTable:
         """Name the table; it is made at the first write.
 
         Args:
-            path: Folder of the LanceDB database.
+            path: Folder or URL of the LanceDB database.
             fingerprint: The embedder's.
             pool: The pool's name.
             version: The state to read, as `caption_state` names it; without one the newest, to write to.
@@ -69,16 +70,24 @@ class CaptionTable:
 
     @cached_property
     def lance(self) -> Any:
-        """The table itself, or None where it has not been made.
+        """The table itself, or None where it has not been made, or no more than begun.
 
         Raises:
             UserError: when the state to read is not there.
         """
-        database = lancedb.connect(self.path)
-        table: Any = database.open_table(self.name) if self.name in _names(database) else None
+        table: Any = None
+        with explained(self.path):
+            database = connect(self.path)
+            try:
+                table = database.open_table(self.name) if self.name in _names(database) else None
+            except ValueError as problem:
+                # A run that was ended while it made the table leaves a listed folder without a state.
+                if "was not found" not in str(problem):
+                    raise
         if self._version is not None:
             try:
-                table.checkout(self._version)
+                with explained(self.path):
+                    table.checkout(self._version)
             except (AttributeError, OSError, RuntimeError, ValueError) as problem:
                 raise UserError(
                     f"the captions of pool {self.pool} are not in {self.path} as they were embedded last; "
@@ -109,7 +118,8 @@ class CaptionTable:
         column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         data = rows.select(ROW.names).cast(ROW).append_column("vector", column)
         if self.lance is None:
-            self.lance = lancedb.connect(self.path).create_table(self.name, schema=data.schema)
+            database = connect(self.path)
+            self.lance = database.create_table(self.name, schema=data.schema, mode="overwrite")
         self.lance.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -170,16 +180,21 @@ class CaptionTable:
         return self.lance.search().select(columns)
 
 
+def connect(path: str) -> Any:
+    """Open the LanceDB database in a folder or at a URL."""
+    return lancedb.connect(path, storage_options=lance_options(path))
+
+
 def tables_of(path: str, fingerprint: str) -> list[CaptionTable]:
     """Return the tables of one embedding model, whatever their pools."""
     prefix = CaptionTable(path, fingerprint, "").name
-    names = [name for name in _names(lancedb.connect(path)) if name.startswith(prefix)]
+    names = [name for name in _names(connect(path)) if name.startswith(prefix)]
     return [CaptionTable(path, fingerprint, name.removeprefix(prefix)) for name in names]
 
 
 def drop_others(path: str, kept: Iterable[str]) -> None:
     """Drop the tables of captions that are not named: those of other models and of pools that are gone."""
-    database = lancedb.connect(path)
+    database = connect(path)
     for name in set(_names(database)).difference(kept):
         if name.startswith("captions_"):
             database.drop_table(name)

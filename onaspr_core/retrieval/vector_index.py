@@ -117,12 +117,12 @@ def age_to_delete(created: Mapping[int, datetime], published: int | None, now: d
     Args:
         created: When each version was created, by number.
         published: The version that readers open.
-        now: The time, of the same clock.
+        now: The time, of the same clock; if that was set back, versions of its future are as old as none.
     """
     limit = now - EARLIER_STATES_LAST
     stay = [time for version, time in created.items() if version == published]
     stay += sorted(time for time in created.values() if time <= limit)[-1:]
-    return max([now - time for time in stay], default=timedelta()) + EARLIER_STATES_LAST
+    return max([timedelta(), *(now - time for time in stay)]) + EARLIER_STATES_LAST
 
 
 def _fragments(table: CaptionTable) -> int:

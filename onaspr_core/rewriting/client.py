@@ -5,9 +5,9 @@ any compatible endpoint serves. Retries, backoff and `Retry-After` are the clien
 written in `template`; what an answer is worth is for `guard`.
 """
 
+import asyncio
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +27,9 @@ TRANSPORT_RETRIES = 3
 
 LARGEST_ANSWER = 1 << 20
 """Bytes; a longer answer is given up."""
+
+SHORTEST_SECRET = 8
+"""Bytes; what is shorter stands in for a key, as "none" and "EMPTY" do, and may be a part of any answer."""
 
 _OPTIONAL = ("max_tokens", "temperature", "seed", "stop")
 """Options that some models refuse; one that is refused is left out from then on."""
@@ -56,11 +59,18 @@ class NoAnswerError(Exception):
 class LanguageModel:
     """A chat model at an endpoint; open one with `open_language_model`."""
 
-    def __init__(self, settings: RewriterSettings, endpoint: Endpoint, client: openai.OpenAI) -> None:
-        """Take an open client."""
+    def __init__(
+        self,
+        settings: RewriterSettings,
+        endpoint: Endpoint,
+        client: openai.AsyncOpenAI,
+        runner: asyncio.Runner,
+    ) -> None:
+        """Take an open client and what runs it: an event loop can give up what it waits for at any moment."""
         self._settings = settings
         self._endpoint = endpoint
         self._client = client
+        self._runner = runner
         self._refused: set[str] = set()
 
     def answer(
@@ -74,7 +84,8 @@ class LanguageModel:
     ) -> Answer:
         """Ask once and return what the model said.
 
-        A request takes at most `timeout_seconds` for each of its tries, however slowly the answer drips.
+        Each try of a request takes at most `timeout_seconds` until its answer begins, and the answer as long
+        again, however slowly either drips.
 
         Raises:
             NoAnswerError: when this request got no usable answer.
@@ -86,7 +97,7 @@ class LanguageModel:
         while True:
             wanted = {name: value for name, value in options.items() if name not in self._refused}
             try:
-                return _read_answer(self._ask(messages, wanted))
+                return _read_answer(self._without_key(self._runner.run(self._ask(messages, wanted))))
             except openai.BadRequestError as problem:
                 refused = _refused_option(problem, wanted)
                 if refused is None:
@@ -97,18 +108,25 @@ class LanguageModel:
             except httpx2.HTTPError as problem:
                 raise NoAnswerError("malformed", f"the answer broke off: {type(problem).__name__}") from None
 
-    def _ask(self, messages: Sequence[Message], options: dict[str, Any]) -> bytes:
+    async def _ask(self, messages: Sequence[Message], options: dict[str, Any]) -> bytes:
         body = b""
         create = self._client.chat.completions.with_streaming_response.create
-        with create(model=self._settings.model, messages=[dict(m) for m in messages], **options) as response:  # type: ignore[misc]
-            deadline = time.monotonic() + self._settings.timeout_seconds
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > LARGEST_ANSWER:
-                    raise NoAnswerError("malformed", f"an answer of more than {LARGEST_ANSWER} bytes")
-                if time.monotonic() > deadline:
-                    raise NoAnswerError("no_answer", "the answer took longer than timeout_seconds")
+        asked: Any = create(model=self._settings.model, messages=[dict(m) for m in messages], **options)  # type: ignore[misc]
+        async with asked as response:
+            try:
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    async for piece in response.iter_bytes():
+                        body += piece
+                        if len(body) > LARGEST_ANSWER:
+                            raise NoAnswerError("malformed", f"an answer of more than {LARGEST_ANSWER} bytes")
+            except TimeoutError:
+                raise NoAnswerError("no_answer", "the answer took longer than timeout_seconds") from None
         return body
+
+    def _without_key(self, body: bytes) -> bytes:
+        """An answer as it may be kept: an endpoint that is being debugged may send back what it was sent."""
+        key = self._endpoint.api_key.encode()
+        return body if len(key) < SHORTEST_SECRET else body.replace(key, b"(key)")
 
     def _fault(self, problem: openai.APIError) -> Exception:
         if isinstance(problem, openai.APITimeoutError):
@@ -183,8 +201,8 @@ def open_language_model(
         UserError: when there is neither a key nor an address for the model, or the embedded one cannot start.
     """
     if is_embedded(settings):
-        with embedded_server() as endpoint, _client(settings, endpoint, transport_retries, False) as client:
-            yield LanguageModel(settings, endpoint, client)
+        with embedded_server() as endpoint, _opened(settings, endpoint, transport_retries, False) as model:
+            yield model
         return
     url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
     if not url and not key:
@@ -193,18 +211,53 @@ def open_language_model(
             f"other than OpenAI's, or use the embedded model {EMBEDDED_MODEL!r}"
         )
     endpoint = Endpoint(url or "https://api.openai.com/v1", key or "none")
-    with _client(settings, endpoint, transport_retries, True) as client:
-        yield LanguageModel(settings, endpoint, client)
+    with _opened(settings, endpoint, transport_retries, True) as model:
+        yield model
 
 
-def _client(settings: RewriterSettings, endpoint: Endpoint, retries: int, proxies: bool) -> openai.OpenAI:
+class _PatientClient(openai.DefaultAsyncHttpxClient):
+    """Gives up a try whose answer has not begun, or whose error has not ended, in so many seconds.
+
+    httpx counts them anew for each byte that comes: headers that drip would never come to an end.
+    """
+
+    def __init__(self, seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._seconds = seconds
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(self._seconds):
+                response = await super().send(request, **options)
+                if response.is_error:
+                    await response.aread()
+                return response
+        except TimeoutError:
+            raise httpx2.ReadTimeout(f"no answer in {self._seconds:g} s", request=request) from None
+
+
+@contextmanager
+def _opened(
+    settings: RewriterSettings, endpoint: Endpoint, retries: int, proxies: bool
+) -> Iterator[LanguageModel]:
+    client = _client(settings, endpoint, retries, proxies)
+    with asyncio.Runner() as runner:
+        try:
+            yield LanguageModel(settings, endpoint, client, runner)
+        finally:
+            runner.run(client.close())
+
+
+def _client(
+    settings: RewriterSettings, endpoint: Endpoint, retries: int, proxies: bool
+) -> openai.AsyncOpenAI:
     try:
-        return openai.OpenAI(
+        return openai.AsyncOpenAI(
             api_key=endpoint.api_key,
             base_url=endpoint.base_url,
             timeout=settings.timeout_seconds,
             max_retries=retries,
-            http_client=openai.DefaultHttpxClient(trust_env=proxies),
+            http_client=_PatientClient(settings.timeout_seconds, trust_env=proxies),
         )
     except (ValueError, httpx2.InvalidURL, openai.OpenAIError):
         raise UserError("OPENAI_BASE_URL is not a usable address; it looks like https://host/v1") from None

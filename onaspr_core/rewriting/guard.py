@@ -23,6 +23,7 @@ Reason = Literal[
     "markup",
     "refusal",
     "echo",
+    "obeyed_caption",
     "several_sentences",
     "too_long",
     "cut_off",
@@ -91,6 +92,16 @@ _REFUSALS = _phrases(
     "as an ai assistant",
     "language model",
 )
+_ORDERS = _phrases(
+    r"(?:ignor|disregard|forget|follow|obey)\w* (?:\w+ ){0,3}(?:instructions?|orders?|prompts?|commands?)",
+    "(?:previous|prior|above|earlier|new|system|these|your|my) (?:instructions?|orders?|prompts?|commands?)",
+    "as (?:you )?(?:ordered|instructed|requested|commanded)",
+    "(?:drop|alter|truncate) table",
+    r"passwords?|api keys?|hacked|jailbr\w+|pwned",
+    r"[a-z0-9-]{2,}\.[a-z]{2,}",
+)
+"""What a model says that follows an order in a caption; the last is the address of a site."""
+
 _MARKUP = re.compile(r"<[^<>]*>|https?:|www\.|\]\(|[<>{}|\\#]")
 _CONTROL = ("Cc", "Cf", "Co", "Cs")
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|jr|sr|[a-z])\.(?=\s)", re.IGNORECASE)
@@ -147,6 +158,7 @@ def _judge_form(text: str, original: str, max_words: int, complete: bool) -> Rea
         ("markup", bool(_MARKUP.search(text))),
         ("refusal", _says_one(_REFUSALS, said, asked)),
         ("echo", _says_one(echoes, said, asked)),
+        ("obeyed_caption", _says_one(_ORDERS, said, asked)),
         ("several_sentences", bool(_NEXT_SENTENCE.search(_ABBREVIATION.sub("", text)))),
         ("too_long", len(text.split()) > max_words),
         ("cut_off", not complete),

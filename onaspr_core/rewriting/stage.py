@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onaspr_core import code_versions
@@ -91,7 +92,7 @@ def rewrite_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
         exists=lambda keys: workspace.store.existing(KIND, list(keys)),
         open_maker=lambda: _open_maker(workspace, experiment.rewriter, opened),
     )
-    rewrites = [_stored(workspace, item) for item in items]
+    rewrites = list(workspace.store.map(partial(_stored, workspace), items))
     return replace(
         outcome,
         models=(*workspace.models.loaded[loaded:], *opened),
@@ -108,11 +109,10 @@ def rewrites_of(
     Raises:
         UserError: when a prompt has none for its present references and settings.
     """
-    return {
-        item.prompt_id: _stored(workspace, item)
-        for item in _items(workspace, experiment)
-        if prompt_ids is None or item.prompt_id in prompt_ids
-    }
+    items = _items(workspace, experiment)
+    asked = [item for item in items if prompt_ids is None or item.prompt_id in prompt_ids]
+    read = workspace.store.map(partial(_stored, workspace), asked)
+    return {item.prompt_id: rewrite for item, rewrite in zip(asked, read, strict=True)}
 
 
 def prompts_without_rewrite(workspace: Workspace, experiment: Experiment) -> list[str]:

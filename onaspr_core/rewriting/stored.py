@@ -5,6 +5,7 @@ What does not belong here: which rewrite a prompt has now, and how rewrites are 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from onaspr_core.workspace import Workspace
@@ -85,13 +86,12 @@ def rewrites_that_say(
         UserError: when an item is damaged.
     """
     store = workspace.store
-    alike = [
-        (kind, key)
-        for kind in (KIND, UNANSWERED_KIND)
-        for key in store.keys(kind)
-        if (record := store.record(kind, key))["prompt"] == prompt
-        and record["fallback_reason"] == fallback_reason
-    ]
+    alike = []
+    for kind in (KIND, UNANSWERED_KIND):
+        keys = store.keys(kind)
+        for key, record in zip(keys, store.map(partial(store.record, kind), keys), strict=True):
+            if (record["prompt"], record["fallback_reason"]) == (prompt, fallback_reason):
+                alike.append((kind, key))
     found = [(kind, _read(workspace, kind, key)) for kind, key in alike]
     return [(kind, rewrite) for kind, rewrite in found if rewrite.text == text]
 

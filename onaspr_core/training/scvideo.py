@@ -27,14 +27,14 @@ from onaspr_core.backbones.registry import backbone_fingerprint, load_backbone
 from onaspr_core.backbones.scvideo import SCVideoBackbone
 from onaspr_core.diffusion.levels import training_alphas_cumprod
 from onaspr_core.errors import UserError
-from onaspr_core.frames import fit_frames, to_video
+from onaspr_core.media.frames import fit_frames, to_video
+from onaspr_core.media.video import Frames
 from onaspr_core.pool.clips import readable_clips
 from onaspr_core.pool.manifest import pool_captions
 from onaspr_core.progress import logger, track
 from onaspr_core.settings import BackboneSettings
 from onaspr_core.training import state
 from onaspr_core.training.averages import follow
-from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 
 FAMILY = "scvideo"

@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +26,10 @@ EXPERIMENT_ASSETS = {
     "figures",
     "gallery",
 }
-SHARED_ASSETS = {"pool_manifest", "pool_clips", "caption_embeddings"}
+SHARED_ASSETS = {"pool_manifest", "pool_clips", "caption_embeddings", "report"}
+STUDIES_OF_ONE = {"table_2a", "table_2b", "table_2c", "table_2d", "table_4", "figure_4"}
+STUDIES_OF_SEVERAL = {"table_1", "table_3", "figure_3"}
+STUDIES = STUDIES_OF_ONE | STUDIES_OF_SEVERAL
 OF_EACH_EXPERIMENT = {
     "backbone",
     "eta",
@@ -45,6 +49,11 @@ def graph() -> AssetGraph:
 
 
 def downstream(graph: AssetGraph, *path: str) -> set[str]:
+    """All assets but studies that a change of one asset can reach."""
+    return reached_from(graph, *path) - STUDIES
+
+
+def reached_from(graph: AssetGraph, *path: str) -> set[str]:
     """All assets that a change of one asset can reach."""
     reached: set[dg.AssetKey] = set()
     fresh = {dg.AssetKey(list(path))}
@@ -56,20 +65,51 @@ def downstream(graph: AssetGraph, *path: str) -> set[str]:
 
 def test_every_asset_of_the_house_is_there(graph: AssetGraph) -> None:
     made = {key.to_user_string() for key in graph.materializable_asset_keys}
-    assert made == EXPERIMENT_ASSETS | SHARED_ASSETS
+    assert made == EXPERIMENT_ASSETS | SHARED_ASSETS | STUDIES
 
 
 def test_experiments_are_the_one_partition_dimension(graph: AssetGraph) -> None:
-    for name in EXPERIMENT_ASSETS:
+    for name in EXPERIMENT_ASSETS | STUDIES_OF_ONE:
         partitions = graph.get(dg.AssetKey(name)).partitions_def
         assert isinstance(partitions, dg.DynamicPartitionsDefinition)
         assert partitions.name == "experiments"
-    for name in SHARED_ASSETS:
+    for name in SHARED_ASSETS | STUDIES_OF_SEVERAL:
         assert graph.get(dg.AssetKey(name)).partitions_def is None
 
 
+def test_studies_are_asked_for_by_people_alone_and_nothing_else_is(graph: AssetGraph) -> None:
+    assert {key.to_user_string() for key in graph.get_all_asset_keys() if in_studies(graph, key)} == STUDIES
+    for name in STUDIES:
+        assert graph.get(dg.AssetKey(name)).automation_condition is None, name
+    for name in EXPERIMENT_ASSETS | SHARED_ASSETS:
+        assert graph.get(dg.AssetKey(name)).automation_condition is not None, name
+
+
+def test_the_settings_reach_the_studies_whose_videos_they_make(graph: AssetGraph) -> None:
+    def studies(*path: str) -> set[str]:
+        return reached_from(graph, *path) & STUDIES
+
+    of_scores = STUDIES_OF_SEVERAL
+    assert studies("params", "studies") == STUDIES
+    assert studies("params", "eta") == of_scores | {"table_2a", "table_2d", "table_4", "figure_4"}
+    assert studies("params", "gamma") == of_scores | {
+        "table_2a",
+        "table_2b",
+        "table_2c",
+        "table_2d",
+        "table_4",
+    }
+    assert studies("params", "rewriter") == studies("params", "gamma")
+    assert studies("params", "pool") == STUDIES
+    assert studies("benchmark_videos") == STUDIES - {"table_4"}
+
+
+def in_studies(graph: AssetGraph, key: dg.AssetKey) -> bool:
+    return graph.get(key).group_name == "studies"
+
+
 def test_eta_reaches_the_two_variants_with_inverted_noise_and_what_shows_them(graph: AssetGraph) -> None:
-    shown = {"scores", "tables", "figures", "gallery"}
+    shown = {"scores", "tables", "figures", "gallery", "report"}
     assert downstream(graph, "params", "eta") == {"ona_videos", "ona_spr_videos"} | shown
     assert downstream(graph, "params", "gamma") == {"spr_videos", "ona_spr_videos"} | shown
 
@@ -92,12 +132,12 @@ def test_the_pool_reaches_what_is_drawn_from_it_and_not_the_prompts(graph: Asset
 
 
 def test_every_setting_is_an_asset_that_something_depends_on(graph: AssetGraph) -> None:
-    for name in {"pool", "embedding"} | OF_EACH_EXPERIMENT:
-        assert downstream(graph, "params", name), name
+    for name in {"pool", "embedding", "studies"} | OF_EACH_EXPERIMENT:
+        assert reached_from(graph, "params", name), name
 
 
 def test_every_asset_has_group_kinds_owner_and_says_why_it_changes(graph: AssetGraph) -> None:
-    for name in EXPERIMENT_ASSETS | SHARED_ASSETS:
+    for name in EXPERIMENT_ASSETS | SHARED_ASSETS | STUDIES:
         node = graph.get(dg.AssetKey(name))
         assert node.group_name != "default", name
         assert node.kinds, name
@@ -106,7 +146,8 @@ def test_every_asset_has_group_kinds_owner_and_says_why_it_changes(graph: AssetG
 
 
 def test_steps_that_want_the_gpu_wait_for_it(graph: AssetGraph) -> None:
-    for name in ("inverted_latents", "baseline_videos", "ona_spr_videos", "reference_features", "scores"):
+    wanting = {"inverted_latents", "baseline_videos", "ona_spr_videos", "reference_features", "scores"}
+    for name in wanting | STUDIES:
         assert graph.get(dg.AssetKey(name)).pools == {"gpu"}
 
 
@@ -115,7 +156,11 @@ def test_steps_that_want_the_gpu_wait_for_it(graph: AssetGraph) -> None:
     [
         ("ona_videos", {"ona_videos"}),
         ("group:generation", {"baseline_videos", "ona_videos", "spr_videos", "ona_spr_videos"}),
-        ("ona_videos*", {"ona_videos", "scores", "tables", "figures", "gallery"}),
+        (
+            "key:ona_videos+ and not group:studies",
+            {"ona_videos", "scores", "tables", "figures", "gallery", "report"},
+        ),
+        ("group:studies", STUDIES),
         (
             "+ona_spr_videos",
             {"prompts", "neighbours", "inverted_latents", "rewritten_prompts", "ona_spr_videos"},
@@ -134,8 +179,20 @@ def test_the_selections_of_the_readme_choose_what_it_says(select: str, chosen: s
     assert {key.to_user_string() for key in keys} == chosen
 
 
+def test_every_selection_of_the_makefile_is_one_that_dagster_understands(graph: AssetGraph) -> None:
+    text = (ROOT / "Makefile").read_text()
+    written = re.findall(r"--select '([^']+)'", text) + re.findall(r"^ASSETS \?= (.+)$", text, re.MULTILINE)
+    chosen = {}
+    for select in set(written) - {"$(ASSETS)"}:
+        keys = dg.AssetSelection.from_coercible(select.split(",")).resolve(graph)
+        chosen[select] = {key.to_user_string() for key in keys}
+    assert chosen["* and not group:studies"] == EXPERIMENT_ASSETS | SHARED_ASSETS
+    assert STUDIES | {"report"} in chosen.values()
+
+
 def test_the_readme_draws_every_arrow_that_does_not_follow_from_others(graph: AssetGraph) -> None:
-    made = graph.materializable_asset_keys
+    # Studies are left out: nothing waits for them, and each would draw an arrow from nearly everything.
+    made = {key for key in graph.materializable_asset_keys if not in_studies(graph, key)}
     arrows = {
         (parent.to_user_string(), key.to_user_string())
         for key in made

@@ -4,7 +4,7 @@ import dagster as dg
 
 from onaspr_assets.build import build_defs
 from onaspr_assets.params import observations
-from onaspr_core.parameters import version
+from onaspr_core.parameters import PER_EXPERIMENT, SHARED, version
 
 
 def run_observe(file: Path, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -16,7 +16,11 @@ def test_observing_adds_experiments_and_reports_only_what_moved(settings_file: P
     instance = dg.DagsterInstance.ephemeral()
     first = run_observe(settings_file, instance)
     assert set(instance.get_dynamic_partitions("experiments")) == {"one", "two"}
-    assert len([e for e in first.all_events if e.is_asset_observation]) == 2 + 2 * 10
+    assert (
+        len([e for e in first.all_events if e.is_asset_observation])
+        == len(SHARED) + 2 * len(PER_EXPERIMENT)
+        == 3 + 2 * 10
+    )
     second = run_observe(settings_file, instance)
     assert not [e for e in second.all_events if e.is_asset_observation]
     settings_file.write_text(settings_file.read_text().replace("eta = 0.5", "eta = 0.7"))

@@ -1,5 +1,6 @@
 """A run that is killed gives back what it held, and a run that is alive is left alone."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._daemon.monitoring import run_monitoring
 
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
@@ -96,3 +98,22 @@ def test_the_next_run_gives_back_what_a_killed_one_held(
     workspace = WorkspaceResource(settings_path=str(settings_file))
     assert dg.materialize([quick], instance=instance, resources={"workspace": workspace}).success
     assert holders(instance) == set()
+
+
+def test_a_run_that_was_killed_before_it_said_a_word_is_told_as_failed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = instance.create_run_for_job(dg.Definitions(jobs=[nothing]).resolve_job_def("nothing"))
+    record = instance.get_run_record_by_id(run.run_id)
+    assert record is not None and instance.run_monitoring_enabled
+    run_monitoring.monitor_starting_run(instance, record, logging.getLogger())
+    assert [one.status for one in instance.get_runs()] == [dg.DagsterRunStatus.NOT_STARTED]
+    later = time.time() + instance.run_monitoring_start_timeout_seconds + 1
+    monkeypatch.setattr(run_monitoring, "get_current_timestamp", lambda: later)
+    run_monitoring.monitor_starting_run(instance, record, logging.getLogger())
+    assert [one.status for one in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
+
+
+@dg.job
+def nothing() -> None:
+    pass

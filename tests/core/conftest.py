@@ -1,16 +1,19 @@
-"""A text-to-video model of a few thousand random weights, as ModelScope lies on disk, and tiny videos."""
+"""A text-to-video model of a few thousand random weights, as ModelScope lies on disk, tiny videos, a hub."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from onaspr_core.media.video import encode_mp4
+from onaspr_core.pool import clips
 from onaspr_core.prompts import ingest_prompts
-from onaspr_core.settings import BackboneSettings, load_settings
-from onaspr_core.video import encode_mp4
+from onaspr_core.settings import BackboneSettings, Experiment, load_settings
 from onaspr_core.workspace import Workspace
+from tests.loopback import Hub, serving
+from tests.small_project import cut_here
 from tests.tiny_models import save_tiny_text_to_video
 from tests.tiny_unets import save_tiny_stable_diffusion
 
@@ -72,6 +75,12 @@ def tiny_workspace(tiny_model: Path, tmp_path: Path) -> Workspace:
     return workspace_of(tmp_path, SETTINGS.format(model=tiny_model))
 
 
+@pytest.fixture
+def experiment(tiny_workspace: Workspace) -> Experiment:
+    """The experiment of `tiny_workspace`."""
+    return tiny_workspace.settings.experiment("tiny")
+
+
 @pytest.fixture(scope="session")
 def tiny_image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model of images."""
@@ -119,3 +128,16 @@ def write_video(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def cut_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips, "cut_all", cut_here)
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[Hub, str]]:
+    """A hub without models, and its address."""
+    served = Hub()
+    with serving(served.answer, served.asked) as address:
+        yield served, address

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from onaspr_core.artifacts import ArtifactStore, canonical_json, content_key
 from onaspr_core.errors import UserError
@@ -88,9 +89,10 @@ def test_a_damaged_record_is_named_with_what_to_do(tmp_path: Path, damage: bytes
     store.write("video", "ab" * 20, ".mp4", b"1", {})
     record = tmp_path / "video" / "ab" / f"{'ab' * 20}.record.json"
     record.write_bytes(damage)
-    with pytest.raises(UserError, match="delete it to have the video made again") as refused:
+    with pytest.raises(UserError, match="the videos of its variant to have it made again") as refused:
         store.record("video", "ab" * 20)
     assert str(record) in str(refused.value)
+    assert not store.has("video", "ab" * 20)
 
 
 def test_a_payload_without_its_record_does_not_exist(tmp_path: Path) -> None:
@@ -107,8 +109,53 @@ def test_damaged_bytes_are_found_when_read_and_the_error_says_what_to_do(tmp_pat
     store = ArtifactStore(str(tmp_path))
     store.write("x", "ef" * 20, ".bin", b"12345", {})
     next(tmp_path.rglob("*.bin")).write_bytes(b"12x45")
-    with pytest.raises(UserError, match=r"damaged or missing; delete .*record\.json"):
+    with pytest.raises(UserError, match=r"damaged: it has 5 bytes that .*; materialize the asset that makes"):
         store.read("x", "ef" * 20)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "record"])
+def test_a_damaged_item_does_not_exist_until_it_is_made_again_and_that_is_counted(
+    tmp_path: Path, damage: str
+) -> None:
+    store, key = ArtifactStore(str(tmp_path)), "ef" * 20
+    store.write("video", key, ".bin", b"12345", {"variant": "ona", "eta": 0.5})
+    payload, record = next(tmp_path.rglob("*.bin")), next(tmp_path.rglob("*.record.json"))
+    if damage == "gone":
+        payload.unlink()
+    elif damage == "record":
+        record.write_text(record.read_text().replace("0.5", "0.6"))
+    else:
+        payload.write_bytes(b"12x45" if damage == "flipped" else b"123")
+    with pytest.raises(UserError, match="is damaged"):
+        store.read("video", key)
+    assert not store.has("video", key) and store.existing("video", [key]) == set()
+    assert store.damaged == {("video", key)}
+    store.write("video", key, ".bin", b"12345", {"variant": "ona", "eta": 0.5})
+    assert store.existing("video", [key]) == {key} and store.read("video", key) == b"12345"
+    assert store.repaired == 1
+    store.write("video", key, ".bin", b"12345", {})
+    assert store.repaired == 1
+
+
+def test_an_item_whose_payload_is_gone_is_missing_without_being_read(tmp_path: Path) -> None:
+    store, key = ArtifactStore(str(tmp_path)), "ef" * 20
+    for one in (key, "ee" * 20):
+        store.write("x", one, ".bin", b"12345", {})
+    next(tmp_path.rglob(f"{key}-*.bin")).unlink()
+    assert store.existing("x", [key, "ee" * 20]) == {"ee" * 20}
+    assert store.damaged == {("x", key)}
+
+
+def test_an_array_that_is_not_finite_is_not_stored_and_one_that_was_is_set_aside(tmp_path: Path) -> None:
+    store, key = ArtifactStore(str(tmp_path)), "ef" * 20
+    broken = {"noise": np.array([0.0, np.nan], np.float16)}
+    with pytest.raises(UserError, match="not stored: noise holds values that are not finite"):
+        store.write_tensors("inverted-latent", key, broken, {})
+    assert not store.has("inverted-latent", key)
+    store.write("inverted-latent", key, ".safetensors", save(broken), {})
+    with pytest.raises(UserError, match="not finite; materialize inverted_latents"):
+        store.read_tensors("inverted-latent", key)
+    assert not store.has("inverted-latent", key)
 
 
 def test_two_writers_of_one_item_leave_one_of_them_whole_however_they_interleave(tmp_path: Path) -> None:

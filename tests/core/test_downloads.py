@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from onaspr_core import downloads
+from onaspr_core.addresses import PRIVATE_NETWORKS
 from onaspr_core.downloads import downloaded
 from onaspr_core.errors import PassingError, UserError
 from tests.loopback import Answer, serving
@@ -26,8 +28,9 @@ class Server:
         plain = path.partition("?")[0]
         if plain == "/short.pt":
             return 200, {"Content-Length": str(len(DATA) + 1)}, DATA
-        if plain == "/moved.pt":
-            return 302, {"Location": "/good.pt"}, b""
+        moved = {"/moved.pt": "/good.pt", "/inside.pt": "http://169.254.169.254/good.pt"}
+        if plain in moved:
+            return 302, {"Location": moved[plain]}, b""
         status = {"/busy.pt": 503, "/gone.pt": 404}.get(plain, 200)
         return status, {}, DATA if status == 200 else b"no"
 
@@ -35,6 +38,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv(PRIVATE_NETWORKS, "127.0.0.1")
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     made = Server()
     with serving(made.answer, made.asked) as made.address:
@@ -94,3 +98,24 @@ def test_a_server_that_is_away_and_what_is_no_url_of_a_file_are_told(
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "file"))
     with pytest.raises(UserError, match="cannot be written: Not a directory"):
         downloaded(f"{server.address}/good.pt", SHA256)
+
+
+def test_nothing_is_downloaded_from_a_private_network(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"good\.pt: the host 169\.254\.169\.254 lies in a private network"):
+        downloaded(f"{server.address}/inside.pt", SHA256)
+    assert server.asked == ["/inside.pt"]
+    monkeypatch.setenv(PRIVATE_NETWORKS, "")
+    with pytest.raises(UserError, match=r"the host 127\.0\.0\.1 lies in a private network"):
+        downloaded(f"{server.address}/good.pt", SHA256)
+    assert (server.asked, left(tmp_path)) == (["/inside.pt"], [])
+
+
+def test_a_file_that_has_no_end_is_given_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(downloads, "LARGEST", len(DATA) - 1)
+    with pytest.raises(UserError, match="are no network; correct the URL"):
+        downloaded(f"{server.address}/good.pt", SHA256)
+    assert left(tmp_path) == []

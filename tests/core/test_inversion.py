@@ -9,9 +9,9 @@ import torch
 
 from onaspr_core import inversion
 from onaspr_core.backbones.registry import open_backbone
-from onaspr_core.contact_sheet import contact_sheet
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import KIND, clip_items, invert_clips, inverted_latent_key, read_inverted
+from onaspr_core.media.contact_sheet import contact_sheet
 from onaspr_core.pool.manifest import Pair
 from onaspr_core.pool.media import Media
 from onaspr_core.reports import noise_figure
@@ -33,11 +33,6 @@ def clip_of(name: str) -> np.ndarray:
     )
 
 
-@pytest.fixture
-def experiment(tiny_workspace: Workspace) -> Experiment:
-    return tiny_workspace.settings.experiment("tiny")
-
-
 @pytest.fixture(autouse=True)
 def pool(monkeypatch: pytest.MonkeyPatch) -> None:
     references = {
@@ -46,6 +41,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(inversion, "noise_neighbours_of", lambda workspace, e: references)
     monkeypatch.setattr(inversion, "read_clip", lambda workspace, key: clip_of(key[-1]))
+    monkeypatch.setattr(inversion, "read_clip_at", lambda workspace, key, place: clip_of(key[-1]))
     pairs = [
         Pair("pool", f"pair-{n}", f"caption {n}", i, Media(n), f"clip-{n}") for i, n in enumerate("abcdef")
     ]
@@ -160,12 +156,12 @@ def test_batches_of_any_size_give_the_same_noise(tiny_workspace: Workspace, expe
 def test_one_clip_that_cannot_be_read_does_not_spoil_its_batch(
     tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(workspace: Workspace, key: str) -> np.ndarray:
+    def read(workspace: Workspace, key: str, place: object) -> np.ndarray:
         if key == "clip-b":
             raise UserError("truncated")
         return clip_of(key[-1])
 
-    monkeypatch.setattr(inversion, "read_clip", read)
+    monkeypatch.setattr(inversion, "read_clip_at", read)
     outcome = invert_clips(tiny_workspace, experiment)
     assert outcome.computed == 3
     assert [(failure.item, "truncated" in failure.reason) for failure in outcome.failures] == [
@@ -190,6 +186,28 @@ def test_noise_that_is_not_finite_is_a_failure_and_is_not_stored(
     assert all("not finite" in failure.reason for failure in outcome.failures)
     assert outcome.computed == 2
     assert not tiny_workspace.store.has(KIND, inverted_latent_key(tiny_workspace, experiment, "clip-a"))
+
+
+def test_clips_that_do_not_fit_into_memory_are_inverted_fewer_at_a_time(
+    tiny_workspace: Workspace,
+    experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backbone: Any = open_backbone(tiny_workspace, "tiny")
+    predict = backbone.predict
+
+    def crowded(z: torch.Tensor, *words: Any) -> torch.Tensor:
+        if len(z) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        found: torch.Tensor = predict(z, *words)
+        return found
+
+    monkeypatch.setattr(backbone, "predict", crowded)
+    outcome = invert_clips(tiny_workspace, with_inversion(experiment, batch_size=4))
+    assert (outcome.computed, outcome.failures) == (4, ())
+    for more, fewer in ((4, 2), (2, 1)):
+        assert f"{more} at once do not fit into the GPU's memory; going on with {fewer}" in caplog.text
 
 
 def test_the_scope_pool_inverts_every_clip_and_reuses_those_of_the_prompts(

@@ -20,6 +20,7 @@ from onaspr_core.retrieval.versions import CaptionState
 from onaspr_core.sampling import invert_latents
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
+from tests.core.generation.inputs import using
 
 GOLDEN_NOISE = "646e2aeb2b772fe61b44755df78a726aa00ba5f9"
 GOLDEN_VIDEOS = {
@@ -45,11 +46,6 @@ RECORD = {
 """What the record of an inverted latent held before there were options."""
 
 
-@pytest.fixture
-def experiment(tiny_workspace: Workspace) -> Experiment:
-    return tiny_workspace.settings.experiment("tiny")
-
-
 def clip_of(key: str) -> np.ndarray:
     """Three frames of blocks that grow brighter."""
     start = np.random.default_rng(int(key[-1])).integers(0, 200, (1, 4, 4, 3))
@@ -66,10 +62,7 @@ def clips(monkeypatch: pytest.MonkeyPatch) -> None:
     for room in (inversion, generation):
         monkeypatch.setattr(room, "noise_neighbours_of", lambda *_: found)
     monkeypatch.setattr(inversion, "read_clip", lambda _, key: clip_of(key))
-
-
-def using(e: Experiment, **options: Any) -> Experiment:
-    return e.changed(inversion={**e.inversion.model_dump(), **options})
+    monkeypatch.setattr(inversion, "read_clip_at", lambda _, key, place: clip_of(key))
 
 
 def versions(workspace: Workspace, e: Experiment) -> dict[str, str]:

@@ -90,6 +90,21 @@ def test_another_choice_of_metrics_moves_the_evaluation_alone(settings_file: Pat
     assert moved(settings_file, lambda text: text.replace("gamma = 0.2", chosen, 1)) == {"evaluation|one"}
 
 
+def test_results_of_vbench_move_the_evaluation_by_their_content(settings_file: Path) -> None:
+    def named(text: str) -> str:
+        return text.replace("gamma = 0.2", 'gamma = 0.2\nevaluation.vbench = ["r_eval_results.json"]', 1)
+
+    (settings_file.parent / "r_eval_results.json").write_text("{}")
+    assert moved(settings_file, named) == {"evaluation|one"}
+    before = versions(settings_file)
+    (settings_file.parent / "r_eval_results.json").rename(settings_file.parent / "moved.json")
+    settings_file.write_text(settings_file.read_text().replace("r_eval_results.json", "moved.json"))
+    assert versions(settings_file) == before
+    (settings_file.parent / "moved.json").write_text("{ }")
+    after = versions(settings_file)
+    assert {where for where in after if before[where] != after[where]} == {"evaluation|one"}
+
+
 def test_a_motion_adapter_moves_the_backbone_by_its_content(settings_file: Path) -> None:
     for name in ("first", "second"):
         (settings_file.parent / name).mkdir()
@@ -253,3 +268,30 @@ def test_a_networks_content_and_what_pins_it_move_the_evaluation_alone(settings_
     assert put('"c3d.safetensors"', pinned) == {"evaluation|one"}
     networks = contents(load_settings(settings_file))["evaluation|one"]["networks"]
     assert networks["inception_score_network"] == {"content": sha256, "sha256": sha256}
+
+
+def test_a_part_of_the_pool_moves_the_source_and_what_inverts_the_pool(settings_file: Path) -> None:
+    assert contents(load_settings(settings_file))["source|one"] == {"pool": "p"}
+    assert versions(settings_file)["source|one"] == "b78862280156ac4aa73a5b060917b0415bd69329", (
+        "as before there were parts"
+    )
+    assert moved(settings_file, lambda text: text.replace("eta = 0.5", "eta = 0.5\npool_size = 50")) == {
+        "source|one"
+    }
+    whole = 'eta = 1.0\ninversion.scope = "pool"'
+    moved(settings_file, lambda text: text.replace("eta = 1.0", whole))
+    assert "size" not in contents(load_settings(settings_file))["inversion|two"]
+    assert moved(settings_file, lambda text: text.replace(whole, f"{whole}\npool_size = 60")) == {
+        "source|two",
+        "inversion|two",
+    }
+
+
+def test_studies_move_by_themselves_and_by_what_they_say(settings_file: Path) -> None:
+    said = '[studies]\nexperiments = ["one"]\nrewriters = { a = { model = "m" } }\n'
+    assert moved(settings_file, lambda text: f"{text}{said}") == {"studies"}
+    assert moved(settings_file, lambda text: text.replace('"m"', '"m", timeout_seconds = 3.0')) == set()
+    assert moved(settings_file, lambda text: text.replace('"m"', '"n"')) == {"studies"}
+    usual = "eta = [0, 0.1, 0.2, 0.5, 1, 2, 5, 10, inf]\nrewriters"
+    assert moved(settings_file, lambda text: text.replace("rewriters", usual)) == set()
+    assert moved(settings_file, lambda text: text.replace(", inf]", "]")) == {"studies"}

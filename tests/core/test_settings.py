@@ -4,7 +4,8 @@ import pytest
 
 from onaspr_core.__main__ import main
 from onaspr_core.errors import UserError
-from onaspr_core.settings import NetworkSettings, load_settings
+from onaspr_core.settings import Experiment, NetworkSettings, Settings, load_settings
+from onaspr_core.studies.__main__ import main as studies
 
 GOOD = """
 [pools.p]
@@ -65,6 +66,12 @@ def test_every_mistake_is_listed_at_once_with_its_key_and_what_is_allowed(tmp_pa
         "experiments.a/b.eta: ",
     ):
         assert expected in told
+
+
+def test_keys_have_no_place_in_the_settings_and_are_not_repeated(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, f'[store]\nroot = "s3://me:planted@bucket/store"\n{GOOD}')
+    assert "store.root: names a user or a key; leave it out" in told and "planted" not in told
+    load_settings(write(tmp_path, f'[store]\nroot = "s3://bucket/a@b"\n{GOOD}'))
 
 
 def test_nothing_is_written_when_settings_are_wrong(tmp_path: Path) -> None:
@@ -249,3 +256,80 @@ def test_images_have_no_inception_score_network(tmp_path: Path) -> None:
     told = mistakes(tmp_path, image.replace("video_classifier", "inception_score_network"))
     key = "experiments.e.evaluation.features.inception_score_network"
     assert f"- {key}: backbone b makes images, of one frame; remove it" in told
+
+
+def test_an_experiment_borrows_from_no_more_of_a_pool_than_there_is(tmp_path: Path) -> None:
+    def sized(value: str) -> str:
+        return GOOD.replace("eta = 0.5", f"eta = 0.5\npool_size = {value}")
+
+    assert load_settings(write(tmp_path, sized("100000"))).experiments["e"].pool_size == 100_000
+    told = "experiments.e.pool_size: 100001 is more than pools.p.size = 100000; make the pool larger"
+    assert told in mistakes(tmp_path, sized("100001"))
+    text = sized("51").replace('path = "pool.csv"', 'path = "pool.csv"\nsize = 50')
+    assert "pool_size: 51 is more than pools.p.size = 50" in mistakes(tmp_path, text)
+    assert "experiments.e.pool_size: input should be greater" in mistakes(tmp_path, sized("0"))
+
+
+def test_studies_are_the_papers_where_nothing_is_said(tmp_path: Path) -> None:
+    found = load_settings(write(tmp_path, GOOD)).studies
+    assert found.eta == (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
+    assert (found.gamma, found.references) == ((0.0, 0.1, 0.2, 0.5, 1.0), (0, 1, 2, 5, 10))
+    assert found.pool_sizes == (10_000, 100_000, 1_000_000, 10_000_000)
+    assert (found.experiments, found.rewriters) == ((), {})
+
+
+def test_all_mistakes_of_studies_are_told_at_once(tmp_path: Path) -> None:
+    text = """
+[studies]
+experiments = ["e", "nobody", "e"]
+eta = [0.5, -1, nan]
+gamma = [0.1, 0.1]
+references = []
+pool_sizes = [10, 10]
+rewriter = 3
+rewriters = { x = { modle = "m" } }
+"""
+    told = mistakes(tmp_path, GOOD + text)
+    for expected in (
+        "studies.experiments: unknown experiment 'nobody'; allowed: e",
+        "studies.experiments: must be different values; 'e' stands twice",
+        "studies.eta.1: input should be greater than or equal to 0, got -1",
+        "studies.eta.2: ",
+        "studies.gamma: must be different values; 0.1 stands twice",
+        "studies.references: ",
+        "studies.pool_sizes: must be different values; 10 stands twice",
+        "studies.rewriter: unknown key",
+        "studies.rewriters.x.modle: unknown key",
+    ):
+        assert expected in told
+    assert "has 9 mistake(s)" in told
+
+
+@pytest.mark.parametrize(
+    "studied", ["studies = 3", "studies.experiments = 3", 'studies.experiments = [["e"]]']
+)
+def test_studies_of_the_wrong_shape_are_a_mistake_and_not_a_crash(tmp_path: Path, studied: str) -> None:
+    assert "has 1 mistake(s)" in mistakes(tmp_path, f"{studied}\n{GOOD}")
+
+
+def test_the_command_names_the_experiments_of_studies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, GOOD + '[studies]\nexperiments = ["e"]\n')
+    assert studies(["--settings", str(file)]) == 0
+    assert capsys.readouterr().out == "e\n"
+    assert studies(["--settings", str(tmp_path / "absent.toml")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_an_infinite_eta_comes_back_from_json(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, GOOD.replace("eta = 0.5", "eta = inf")))
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    e = settings.experiments["e"]
+    assert Experiment.model_validate_json(e.model_dump_json()).eta == float("inf")
+    assert e.changed(gamma=0.3).eta == float("inf")
+
+
+def test_a_file_that_was_cut_anywhere_is_told_as_a_mistake(tmp_path: Path) -> None:
+    for length in range(len(GOOD) - len('"c"\n')):
+        assert "settings file" in mistakes(tmp_path, GOOD[:length])

@@ -28,6 +28,7 @@ from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
 from tests.published import write_json
+from tests.report_files import gallery_of, made_of
 from tests.tiny_models import save_tiny_judges
 from tests.tiny_networks import TinyInception, save_script
 from tests.tiny_unets import save_tiny_sdxl, save_tiny_stable_diffusion
@@ -144,7 +145,7 @@ def test_every_variant_becomes_images_with_the_scores_of_table_3(
     assert {(one.n, one.n_real) for one in table.scores if one.metric == "fid"} == {(3, 3)}
     assert {one.extractor for one in table.scores if one.metric in ("fid", "is")} == {"paper Inception-v3"}
     page = Path(write_gallery(workspace, e).facts["report"])
-    shown = re.findall(r'<img [^>]*src="([^"]+)"', page.read_text())
+    shown = made_of(gallery_of(page.parent))
     assert len(shown) == len(set(shown)) == 4 * len(PROMPTS)
     assert all((page.parent / file).is_file() for file in shown)
 

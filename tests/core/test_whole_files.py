@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from onaspr_core.errors import UserError
 from onaspr_core.whole_files import PARTIAL, write_whole
 
 
@@ -27,7 +28,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_beside_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"b\.json cannot be written: the disk is full"):
         write_whole(path, b"second")
     assert path.read_bytes() == b"first"
     assert [one.name for one in tmp_path.iterdir()] == ["b.json"]

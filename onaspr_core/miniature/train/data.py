@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from onaspr_core.errors import UserError
+from onaspr_core.media.video import Frames
 from onaspr_core.miniature.attributes import Scene, random_scenes
 from onaspr_core.miniature.grammar import training_caption
 from onaspr_core.miniature.rendering import FRAME_STRIDE, clip_frames
-from onaspr_core.video import Frames
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from onaspr_core.media.video import Frames
 from onaspr_core.miniature.attributes import GROUPS, Scene, held_out_combinations, label_indices
 from onaspr_core.miniature.rendering import clip_frames
 from onaspr_core.miniature.train.data import Clips, as_images, as_video
-from onaspr_core.video import Frames
 
 LATENT_NOISE = 0.15
 STRIDES = (8, 7, 10, 9)

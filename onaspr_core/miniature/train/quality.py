@@ -1,7 +1,7 @@
 """How good the shipped models are, measured on held-out combinations only and written to `quality.json`.
 
 Judges are measured on fresh renders; models that generate, by what the classifiers see in the benchmark's
-prompts as the project generates them (`onaspr_core.backbones`, `onaspr_core.diffusion`).
+prompts as the project generates them (`onaspr_core.backbones`, `onaspr_core.sampling`).
 Nothing here depends on the machine, but for the last bits of floating-point sums.
 """
 
@@ -22,7 +22,6 @@ from transformers import (
 from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.backbones.settings import OF_IMAGES, Family
 from onaspr_core.diffusion.noise import random_noise
-from onaspr_core.diffusion.solvers import denoise
 from onaspr_core.miniature.attributes import BACKGROUNDS, COLOURS, GROUPS, SHAPES, Scene
 from onaspr_core.miniature.rendering import CLIP_FRAMES, CLIP_SIZE
 from onaspr_core.miniature.train.classifiers import IMAGE_GROUPS, VIDEO_GROUPS
@@ -32,6 +31,7 @@ from onaspr_core.miniature.train.text import tokens
 from onaspr_core.miniature.world import benchmark_sources
 from onaspr_core.paths import folder_fingerprint
 from onaspr_core.progress import track
+from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import BackboneSettings
 
 FAMILIES: dict[str, Family] = {
@@ -89,20 +89,16 @@ def generate(
         width=CLIP_SIZE,
     )
     backbone = load_backbone(settings, weights)
-    levels = backbone.levels(steps)
     sources = benchmark_sources()[:prompts]
     videos = []
     with track(f"generating held-out prompts, {model}", len(sources)) as advance:
         for start in range(0, len(sources), BATCH):
             part = sources[start : start + BATCH]
-            condition = backbone.encode_prompts([source.caption for source in part])
             shape = backbone.latent_shape
             noise = torch.stack([random_noise(shape, seed=0, prompt_id=s.id, sample_index=0) for s in part])
-
-            def predict(z: Tensor, index: int, condition: Any = condition) -> Tensor:
-                return backbone.predict(z, index, condition, guidance)
-
-            videos.append(backbone.decode(denoise(predict, noise, levels, backbone.prediction_type)))
+            texts = [source.caption for source in part]
+            latents = sample_latents(backbone, noise, texts, steps=steps, guidance=guidance)
+            videos.append(backbone.decode(latents))
             advance(len(part))
     return torch.cat(videos), [source.scene for source in sources]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from onaspr_core.miniature.attributes import Scene
 from onaspr_core.miniature.train.data import captions
 from onaspr_core.miniature.train.fitting import Plan, fit, generators
-from onaspr_core.miniature.train.text import WIDTH
 from onaspr_core.miniature.train.text_to_video import EMPTY, TextToVideo, lesson
+from onaspr_core.miniature.train.unet import unet_arguments
 
 BATCH = 64
 
@@ -28,14 +28,7 @@ def plan(steps: int = 6000) -> Plan:
 def build_unet(channels: tuple[int, int] = (32, 64)) -> Any:
     """A new UNet with heads of size 8; here `attention_head_dim` is how many there are, not how large."""
     return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=channels,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=WIDTH,
-        norm_num_groups=8,
-        attention_head_dim=tuple(count // 8 for count in channels),
+        **unet_arguments("2D", channels), attention_head_dim=tuple(count // 8 for count in channels)
     )
 
 

@@ -21,6 +21,7 @@ from onaspr_core.miniature.train.data import captions
 from onaspr_core.miniature.train.fitting import Plan, fit, generators
 from onaspr_core.miniature.train.judging import grouped_loss
 from onaspr_core.miniature.train.text import WIDTH, build_text_encoder, tokens
+from onaspr_core.miniature.train.unet import unet_arguments
 
 BATCH = 16
 EMPTY = 0.1
@@ -75,16 +76,7 @@ def build_unet(channels: tuple[int, int] = (32, 64)) -> Any:
     from small random weights and not from zero: they alone tell the model which frame is which, and motion
     is learnt sooner when that is there from the first step.
     """
-    unet: Any = UNet3DConditionModel(
-        sample_size=8,
-        block_out_channels=channels,
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        layers_per_block=1,
-        cross_attention_dim=WIDTH,
-        norm_num_groups=8,
-        attention_head_dim=8,
-    )
+    unet: Any = UNet3DConditionModel(**unet_arguments("3D", channels), attention_head_dim=8)
     for name, module in unet.named_modules():
         if name.endswith("conv4.3") and isinstance(module, nn.Conv3d):
             nn.init.normal_(module.weight, std=0.5 / (module.weight[0].numel() ** 0.5))

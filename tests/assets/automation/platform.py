@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import dagster as dg
 
+from onaspr_assets import sensors
 from onaspr_assets.build import build_defs
 from onaspr_assets.console import FAILED_CHECK
-from onaspr_assets.sensors import settings_sensor
 from tests.small_project import CAPTIONS, write_captions, write_world
 
 Key = dg.AssetKey | dg.AssetCheckKey
@@ -87,10 +87,11 @@ class Platform:
 
     def look(self) -> int:
         """One tick of the settings sensor; returns how many observations it made."""
-        context = dg.build_sensor_context(
+        built = dg.build_sensor_context(
             instance=self.instance, definitions=self.defs, resources=self.defs.resources
         )
-        result = settings_sensor(context)
+        with built as context, unittest.mock.patch.object(sensors, "SECONDS_OF_REST", 0.0):
+            result = sensors.settings_sensor(context)
         if isinstance(result, dg.SkipReason):
             return 0
         assert isinstance(result, dg.SensorResult)
@@ -181,3 +182,10 @@ def computed(ran: list[Ran]) -> dict[str, int]:
     for one in ran:
         counts[one.asset] += one.computed
     return {asset: count for asset, count in counts.items() if count}
+
+
+def bring_back(payload: Path, whole: bytes) -> None:
+    """Put back a stored file from a copy, and take away the mark that it was damaged."""
+    payload.write_bytes(whole)
+    (mark,) = payload.parent.glob("*.damaged")
+    mark.unlink()

@@ -11,12 +11,13 @@ from onaspr_core.checks import noise
 from onaspr_core.inversion import KIND, clip_items
 from onaspr_core.settings import load_settings
 from onaspr_core.workspace import Workspace
-from tests.assets.automation.platform import Checked, Platform, Ran, assets, computed
+from tests.assets.automation.platform import Checked, Platform, Ran, assets, bring_back, computed
 
 LATENTS = dg.AssetKey("inverted_latents")
 INVERTED = dg.AssetCheckKey(LATENTS, "every_clip_is_inverted")
 OF_LATENTS = ["every_clip_is_inverted", "noise_is_nearly_gaussian"]
-AFTER_LATENTS = ["figures", "gallery", "ona_spr_videos", "ona_videos", "scores", "tables"]
+OF_ONE = ["figures", "gallery", "ona_spr_videos", "ona_videos", "scores", "tables"]
+AFTER_LATENTS = sorted([*OF_ONE, "report"])
 
 
 def verdicts(platform: Platform, check: str = INVERTED.name) -> list[tuple[str | None, bool]]:
@@ -54,7 +55,8 @@ def test_a_failed_check_stops_what_is_downstream_of_it_for_that_experiment_until
     away = shard.rename(settled.folder / "away")
     settled.save(settled.settings.replace("eta = 0.5", "eta = 0.6") + two)
     ran = by_partition(settled.settle())
-    assert ran["one"] == AFTER_LATENTS, "the other experiment goes on"
+    assert ran["one"] == OF_ONE, "the other experiment goes on"
+    assert ran[None] == ["report"]
     assert "inverted_latents" in ran["two"]
     assert {"baseline_videos", "spr_videos"} <= set(ran["two"]), "what is not downstream is made"
     assert not set(AFTER_LATENTS) & set(ran["two"])
@@ -65,7 +67,7 @@ def test_a_failed_check_stops_what_is_downstream_of_it_for_that_experiment_until
     mended = settled.run("two", {LATENTS, *(dg.AssetCheckKey(LATENTS, name) for name in OF_LATENTS)})
     assert computed(mended) == {"inverted_latents": 3}
     assert verdicts(settled)[-1] == ("two", True)
-    assert by_partition(settled.settle()) == {"two": AFTER_LATENTS}
+    assert by_partition(settled.settle()) == {"two": OF_ONE, None: ["report"]}
 
 
 def test_a_change_waits_for_a_failed_check_and_goes_on_when_the_check_alone_passes(settled: Platform) -> None:
@@ -78,7 +80,7 @@ def test_a_change_waits_for_a_failed_check_and_goes_on_when_the_check_alone_pass
     assert verdicts(settled)[-1] == ("one", False)
     settled.edit("eta = 0.5", "eta = 0.7")
     assert settled.settle() == []
-    payload.write_bytes(whole)
+    bring_back(payload, whole)
     assert settled.run("one", {INVERTED}) == []
     assert assets(settled.settle()) == AFTER_LATENTS
 

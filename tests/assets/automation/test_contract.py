@@ -13,8 +13,8 @@ from onaspr_core import code_versions, generation
 from tests.assets.automation.platform import Platform, Ran, assets, computed
 from tests.small_project import UNUSED, write_video
 
-EVERYTHING = 17
-AFTER_VIDEOS = ["figures", "gallery", "scores", "tables"]
+EVERYTHING = 18
+AFTER_VIDEOS = ["figures", "gallery", "report", "scores", "tables"]
 NEXT_TO_PROMPTS = ["inverted_latents", "neighbours", "rewritten_prompts"]
 VIDEOS = ["baseline_videos", "ona_spr_videos", "ona_videos", "spr_videos"]
 
@@ -168,7 +168,8 @@ def test_a_new_experiment_is_made_whole_and_the_others_stay(settled: Platform) -
     start = settled.settings.index("[experiments.one]")
     settled.save(settled.settings + settled.settings[start:].replace("experiments.one", "experiments.two"))
     ran = settled.settle()
-    assert {one.partition for one in ran} == {"two"}
+    assert {one.partition for one in ran} == {"two", None}
+    assert [one.asset for one in ran if one.partition is None] == ["report"]
     assert len(assets(ran)) == EVERYTHING - 3
     assert not {name for name in computed(ran) if name in VIDEOS}, "its videos are those of the first one"
 

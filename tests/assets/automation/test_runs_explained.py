@@ -9,6 +9,10 @@ from onaspr_core import generation
 from tests.assets.automation.platform import Platform, Ran
 
 VIDEOS = dg.AssetKey("ona_videos")
+OF_SCORES = {
+    *("prompts", "neighbours", "inverted_latents", "rewritten_prompts", "benchmark_videos"),
+    *("baseline_videos", "ona_videos", "spr_videos", "ona_spr_videos", "reference_features", "scores"),
+}
 
 
 def why(platform: Platform, key: dg.AssetKey) -> str:
@@ -32,6 +36,35 @@ def test_a_materialization_lists_what_moved_with_old_and_new_values(
     assert "baseline" not in scores
     settled.run("one", {VIDEOS})
     assert why(settled, VIDEOS) == "nothing moved since it was last made"
+
+
+def test_a_table_of_experiments_moves_exactly_when_one_of_them_does(settled: Platform) -> None:
+    table, scores = dg.AssetKey("table_1"), dg.AssetKey("scores")
+    graph = settled.defs.resolve_asset_graph()
+    start = settled.settings.index("[experiments.one]")
+    second = settled.settings[start:].replace("experiments.one", "experiments.two")
+    settled.save(settled.settings + second + '[studies]\nexperiments = ["one"]\n')
+    settled.look()
+    settled.run("one", {table})
+    assert why(settled, table) == "made for the first time"
+    settled.run("two", {table})
+    assert why(settled, table) == "nothing moved since it was last made", "whichever partition is named"
+    settled.run("two", {key for key in graph.materializable_asset_keys if key.path[-1] in OF_SCORES})
+    settled.run(None, {table})
+    assert "| scores |" in why(settled, table), "those of a new experiment"
+    settled.save(settled.settings.replace("bootstrap_samples = 20", "bootstrap_samples = 40", 1))
+    settled.look()
+    settled.run("two", {scores})
+    settled.run("two", {table})
+    assert why(settled, table) == "nothing moved since it was last made", "nothing made anew"
+    settled.run("one", {scores})
+    settled.run("two", {table})
+    assert "| scores |" in why(settled, table)
+    settled.edit('[studies]\nexperiments = ["one"]', '[studies]\nexperiments = ["two"]')
+    settled.look()
+    settled.run(None, {table})
+    assert "params/studies" in why(settled, table)
+    assert "| scores |" not in why(settled, table)
 
 
 def test_a_run_notes_the_settings_that_it_used_and_not_those_observed_meanwhile(

@@ -13,7 +13,7 @@ from onaspr_core.rewriting import stage
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import load_settings
 from onaspr_core.workspace import Workspace
-from tests.assets.automation.platform import Key, Platform, Ran, assets, computed
+from tests.assets.automation.platform import Key, Platform, Ran, assets, bring_back, computed
 from tests.small_project import UNUSED, write_video
 
 SHARED = ["caption_embeddings", "pool_clips", "pool_manifest"]
@@ -82,6 +82,7 @@ def test_the_backstop_asks_for_what_is_stale_and_what_follows_from_it(settled: P
     ran = run_requested(settled, "backstop")
     assert assets(ran) == sorted(["ona_videos", "ona_spr_videos", "scores", "tables", "figures", "gallery"])
     assert computed(ran)["ona_videos"] == 3
+    assert assets(run_requested(settled, "backstop")) == ["report"]
     assert requests(settled, "backstop") == []
 
 
@@ -93,6 +94,7 @@ def test_the_backstop_asks_for_the_pool_before_the_experiments(settled: Platform
     second = assets(run_requested(settled, "backstop"))
     assert {"neighbours", "ona_videos", "scores"} <= set(second)
     assert "baseline_videos" not in second
+    assert assets(run_requested(settled, "backstop")) == ["report"]
     assert requests(settled, "backstop") == []
 
 
@@ -110,13 +112,30 @@ def test_the_backstop_leaves_alone_what_failed_last(
     assert requests(settled, "backstop") == [], "it waits for a change or a person"
 
 
+def test_the_clock_asks_for_no_study(settled: Platform) -> None:
+    table, sweep = dg.AssetKey("table_1"), dg.AssetKey("figure_4")
+    settled.save(settled.settings + '[studies]\nexperiments = ["one"]\neta = [0.0, 0.5]\n')
+    settled.look()
+    assert {one.asset for one in settled.run("one", {table, sweep}) if one.total > 0} == {
+        "table_1",
+        "figure_4",
+    }
+    settled.edit("eta = 0.5\n", "eta = 0.7\n")
+    settled.edit("eta = [0.0, 0.5]", "eta = [0.0, 0.7]")
+    settled.look()
+    graph = settled.defs.resolve_asset_graph()
+    for schedule in ("backstop", "weekly_evaluation"):
+        asked = {key for one in requests(settled, schedule) for key in one.asset_selection or ()}
+        assert dg.AssetKey("scores") in asked
+        assert not {key for key in asked if graph.get(key).group_name == "studies"}
+
+
 @pytest.mark.parametrize("schedule", ["backstop", "weekly_evaluation"])
 def test_what_a_check_holds_back_the_clock_holds_back_too(settled: Platform, schedule: str) -> None:
     inverted = dg.AssetCheckKey(dg.AssetKey("inverted_latents"), "every_clip_is_inverted")
     workspace = Workspace(load_settings(settled.folder / "settings.toml"))
-    payload = Path(
-        workspace.store.url(KIND, clip_items(workspace, workspace.settings.experiment("one"))[0].key)
-    )
+    key = clip_items(workspace, workspace.settings.experiment("one"))[0].key
+    payload = Path(workspace.store.url(KIND, key))
     whole = payload.read_bytes()
     payload.write_bytes(whole[:-1] + b"x")
     settled.run("one", {inverted})
@@ -125,7 +144,7 @@ def test_what_a_check_holds_back_the_clock_holds_back_too(settled: Platform, sch
     held = {"ona_videos", "ona_spr_videos", "scores", *AFTER_SCORES}
     asked = [key.to_user_string() for one in requests(settled, schedule) for key in one.asset_selection or ()]
     assert not held & set(asked)
-    payload.write_bytes(whole)
+    bring_back(payload, whole)
     settled.run("one", {inverted})
     asked = [key.to_user_string() for one in requests(settled, schedule) for key in one.asset_selection or ()]
     assert {"scores", *AFTER_SCORES} <= set(asked)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from onaspr_core.backbones.base import DiffusionBackbone, TextConditioning
+from onaspr_core.backbones.protocol import Backbone
 from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.diffusion.solvers import denoise, invert
 from onaspr_core.errors import UserError
@@ -37,7 +38,7 @@ def loaded(settings: BackboneSettings) -> DiffusionBackbone:
     return backbone
 
 
-def noise(backbone: DiffusionBackbone, count: int = 2, seed: int = 0) -> Tensor:
+def noise(backbone: Backbone, count: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(count, *backbone.latent_shape, generator=torch.Generator().manual_seed(seed))
 
 

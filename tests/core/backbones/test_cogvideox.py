@@ -10,7 +10,8 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler
 
 from onaspr_core.diffusion.solvers import denoise
 from onaspr_core.errors import UserError
-from tests.core.backbones.video_transformers import clips, load, noise, save
+from tests.core.backbones.families import noise
+from tests.core.backbones.video_transformers import clips, load, save
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,5 @@
 """Models of a hub: a server on this machine answers as the hub does."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +7,8 @@ import pytest
 
 from onaspr_core.backbones.registry import backbone_fingerprint
 from onaspr_core.settings import BackboneSettings
-from tests.loopback import COMMIT, Hub, serving
+from tests.loopback import COMMIT, Hub
+from tests.processes import run_with_hub
 from tests.tiny_unets import save_tiny_motion_adapter, save_tiny_stable_diffusion
 
 SCRIPT = """
@@ -31,30 +27,12 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
-def hub() -> Iterator[tuple[Hub, str]]:
-    served = Hub()
-    with serving(served.answer, served.asked) as address:
-        yield served, address
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def ask(endpoint: str, home: Path, asked: list[BackboneSettings]) -> list[Any]:
-    lines = "\n".join(settings.model_dump_json() for settings in asked)
-    hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
-    environment = {**os.environ, **hub}
-    finished = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        input=lines,
-        env=environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return [json.loads(line) for line in finished.stdout.splitlines()]
+    return run_with_hub(SCRIPT, endpoint, home, (settings.model_dump_json() for settings in asked))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from onaspr_core.diffusion.solvers import denoise, invert
 from onaspr_core.errors import UserError
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import BackboneSettings
+from tests.core.backbones.families import noise
 from tests.tiny_scvideo import save_tiny_image_model, save_tiny_scvideo
 
 PROMPTS = ["a red cat", "two dogs"]
@@ -43,10 +44,6 @@ def opened(folder: Path, frames: int = FRAMES, **told: Any) -> Any:
     return load_backbone(
         BackboneSettings(family="scvideo", path=str(folder), frames=frames, **settings), Path()
     )
-
-
-def noise(backbone: Any, count: int = 2) -> Tensor:
-    return torch.randn(count, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
 
 
 def pipeline(folder: Path) -> Any:

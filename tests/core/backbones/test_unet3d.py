@@ -14,6 +14,7 @@ from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.diffusion.solvers import denoise, invert
 from onaspr_core.errors import UserError
 from onaspr_core.settings import BackboneSettings
+from tests.core.backbones.families import noise
 
 PROMPTS = ["a red cat", "two dogs"]
 GUIDANCE = 9.0
@@ -22,10 +23,6 @@ GUIDANCE = 9.0
 @pytest.fixture
 def backbone(tiny_settings: BackboneSettings) -> Backbone:
     return load_backbone(tiny_settings, Path())
-
-
-def noise(backbone: Backbone, count: int = 2, seed: int = 0) -> Tensor:
-    return torch.randn(count, *backbone.latent_shape, generator=torch.Generator().manual_seed(seed))
 
 
 def pipeline(folder: Path) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from onaspr_core.errors import UserError
 from onaspr_core.sampling import invert_latents, sample_latents
+from tests.core.backbones.families import noise
 from tests.core.backbones.video_transformers import (
     FRAMES,
     HEIGHT,
@@ -17,7 +18,6 @@ from tests.core.backbones.video_transformers import (
     WIDTH,
     clips,
     load,
-    noise,
     save,
     their_pipeline,
     their_result,

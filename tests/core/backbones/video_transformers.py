@@ -39,10 +39,6 @@ def load(folder: Path, **changes: Any) -> Any:
     return load_backbone(settings.model_copy(update=values), Path())
 
 
-def noise(backbone: Any, count: int = 2, seed: int = 0) -> Tensor:
-    return torch.randn(count, *backbone.latent_shape, generator=torch.Generator().manual_seed(seed))
-
-
 def clips(count: int = 1, frames: int = FRAMES) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     return torch.rand(count, 3, frames, HEIGHT, WIDTH, generator=generator) * 2 - 1

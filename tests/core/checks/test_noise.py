@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from onaspr_core.checks.noise import departures, every_clip_is_inverted, noise_is_nearly_gaussian
 from onaspr_core.inversion import KIND, TENSOR, ClipItem, clip_items
@@ -29,7 +30,8 @@ def rewrite(project: Project, item: ClipItem, noise: Any = None, **diagnostics: 
     record = store.record(KIND, item.key)
     before = store.read_tensors(KIND, item.key)[TENSOR]
     record = {**record, "diagnostics": {**GAUSSIAN, **diagnostics}}
-    store.write_tensors(KIND, item.key, {TENSOR: before if noise is None else noise(before)}, record)
+    data = save({TENSOR: before if noise is None else noise(before)})
+    store.write(KIND, item.key, ".safetensors", data, record)
 
 
 def test_noise_as_the_stage_leaves_it_is_there_and_finite(project: Project) -> None:
@@ -48,7 +50,7 @@ def test_what_is_missing_or_damaged_is_named_with_what_to_do(project: Project) -
     assert not found.passed
     assert [name for name, _ in found.rows] == [first.pair_id, second.pair_id]
     assert "failures" in found.rows[0][1]
-    assert f"delete {project.open().store._record_path(KIND, second.key)}" in found.rows[1][1]
+    assert f"{second.key} in the store" in found.rows[1][1] and "is damaged" in found.rows[1][1]
     assert "1 of 3 clips" in found.summary
     assert "materialize inverted_latents" in found.summary
 
@@ -66,7 +68,7 @@ def test_one_value_that_is_not_finite_is_enough(project: Project, value: float) 
     found = every_clip_is_inverted(project.open(), project.e)
     ((name, trouble),) = found.rows
     assert name == item.pair_id
-    assert "not finite; delete" in trouble
+    assert "not finite; materialize inverted_latents" in trouble
 
 
 def test_noise_far_from_gaussian_is_counted_and_the_worst_comes_first(project: Project) -> None:

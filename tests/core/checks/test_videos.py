@@ -7,10 +7,10 @@ import pytest
 
 from onaspr_core.checks.videos import every_prompt_has_a_video
 from onaspr_core.generation import KIND, VideoItem, generate_videos, video_items
-from onaspr_core.images import encode_png
 from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.media.images import encode_png
+from onaspr_core.media.video import encode_mp4
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import encode_mp4
 from tests.core.checks.conftest import Project
 
 
@@ -38,7 +38,7 @@ def test_what_is_missing_damaged_or_of_another_shape_is_named(project: Project) 
     assert [name for name, _ in found.rows] == ["00001", "00002", "00003"]
     assert "ona_videos says under `failures` why" in found.rows[0][1]
     assert "not finite, use dtype" in found.rows[0][1]
-    assert "is damaged or missing; delete" in found.rows[1][1]
+    assert "is damaged" in found.rows[1][1] and "materialize ona_videos" in found.rows[1][1]
     assert found.rows[2][1] == "4 frames of 16 × 16"
     assert found.summary.startswith("0 of 3 prompts have a video")
     assert every_prompt_has_a_video(project.open(), project.e, "spr").passed

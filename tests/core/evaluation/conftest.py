@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from onaspr_core import generation
-from onaspr_core.images import encode_png
+from onaspr_core.media.images import encode_png
+from onaspr_core.media.video import Frames, encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import Frames, encode_mp4
 from onaspr_core.workspace import Workspace
 from tests.tiny_models import save_tiny_judges
 
@@ -150,6 +150,10 @@ def put_there(made: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
     monkeypatch.setattr(generation, "video_items", items)
     return made
+
+
+def noise(frames: int, height: int = 20, width: int = 30, seed: int = 0) -> Frames:
+    return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
 
 
 def noise_video(seed: int, frames: int = 4, width: int = 16) -> Frames:

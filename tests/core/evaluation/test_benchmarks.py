@@ -14,8 +14,8 @@ from onaspr_core.evaluation.encoding import video_item
 from onaspr_core.evaluation.extractors import describe
 from onaspr_core.evaluation.features import crop_to_aspect, reference_features
 from onaspr_core.evaluation.frame_sampling import FID_GENERATED
+from onaspr_core.media.video import read_frames
 from onaspr_core.paths import file_sha256
-from onaspr_core.video import read_frames
 
 
 def test_real_videos_are_listed_in_order_with_the_hash_of_their_bytes(bench: Any) -> None:

@@ -1,18 +1,19 @@
 """Which metrics an experiment is scored by: what the choice computes, what it leaves alone, what is told."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from onaspr_core import generation
+from onaspr_core import code_versions, generation
 from onaspr_core.compute import Outcome
 from onaspr_core.evaluation.arithmetic import Tensors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.extrapolation import frechet_infinity
-from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
+from onaspr_core.evaluation.features import crop_to_aspect, feature_sets, reference_features
 from onaspr_core.evaluation.frechet import ReferenceGaussian
 from onaspr_core.evaluation.jackknife import jackknife, prompt_groups
 from onaspr_core.evaluation.kernel_distance import cmmd, jedi_distance, kernel_distance
@@ -22,9 +23,9 @@ from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, sc
 from onaspr_core.evaluation.scoring import Measured, ScoreItem, Scorer, Side
 from onaspr_core.evaluation.settings import PAPER
 from onaspr_core.evaluation.temporal import flicker, frame_consistency
-from onaspr_core.prompts import load_prompts
+from onaspr_core.media.video import Frames, read_frames
+from onaspr_core.prompts import ingest_prompts, load_prompts
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import Frames, read_frames
 from tests.core.evaluation.test_values import moving
 
 BEYOND = ["kid", "kvd", "cmmd", "jedi", "temporal_flicker", "frame_consistency"]
@@ -37,7 +38,7 @@ GOLDEN = {
     "is": "da3f9ea06c9f7679c7b0554c551ba005b9c22d35",
     "right:colour": "24f211f7764ede439aceb684c8ba2905f15820e0",
 }
-"""Keys of score items as they were before metrics could be chosen."""
+"""Keys of score items as they were before metrics could be chosen, of code version 2."""
 
 
 def choose(*keys: str) -> str:
@@ -54,7 +55,10 @@ def table_of(bench: Any) -> Any:
 
 
 @pytest.mark.parametrize("key", GOLDEN)
-def test_the_keys_of_the_papers_scores_are_what_they_always_were(key: str) -> None:
+def test_the_keys_of_the_papers_scores_are_what_they_always_were_but_for_the_version(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_versions, "SCORES", 2)
     metric = metric_named(key)
     item = ScoreItem(
         metric=metric,
@@ -89,6 +93,46 @@ def test_more_metrics_read_the_features_that_are_there_and_move_no_other_score(b
     assert outcome.computed == 4 * 5 + 4 * len(BEYOND)
     assert [one.key for one in after.metrics] == [*PAPER, *BEYOND, *ACCURACIES]
     assert [one for one in after.scores if one.metric not in BEYOND] == list(before.scores)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "attributes", "roles", "computed"),
+    [
+        (["clipsim"], False, ["image-text model"], 20 + 5),
+        (["clipsim"], True, ["image-text model", "video classifier"], 40 + 5),
+        (["frame_consistency"], False, ["image-text model"], 20),
+        (["fid"], False, ["image classifier"], 20 + 6),
+        (["cmmd", "fvd"], False, ["image-text model", "video classifier"], 40 + 12),
+    ],
+)
+def test_only_networks_that_a_metric_reads_are_shown_a_video(
+    bench: Any, metrics: list[str], attributes: bool, roles: list[str], computed: int
+) -> None:
+    if not attributes:
+        (bench.folder / "prompts.jsonl").write_text(
+            "".join(f'{{"id": "p{i}", "prompt": "ball {i}"}}\n' for i in range(5))
+        )
+        ingest_prompts(bench.workspace(), bench.experiment())
+    bench.metrics = choose(*metrics)
+    outcome = run(bench)
+    assert not outcome.failures
+    sets = feature_sets(bench.workspace(), bench.experiment())
+    assert outcome.facts["feature_sets"] == ", ".join(one.name for one in sets if one.role in roles)
+    assert len(outcome.models) == len(roles)
+    assert outcome.facts["features_computed"] == computed
+    bench.metrics = ""
+    run(bench)
+    assert {one.metric for one in table_of(bench).scores} >= set(PAPER)
+
+
+def test_no_real_video_is_shown_to_a_network_that_no_metric_compares(bench: Any) -> None:
+    bench.metrics = choose("clipsim", "fvd")
+    ingest_benchmark(bench.workspace(), bench.experiment())
+    outcome = reference_features(bench.workspace(), bench.experiment())
+    assert (outcome.computed, outcome.facts["feature_sets"]) == (6, "tiny VideoMAEForVideoClassification")
+    bench.metrics = choose("clipsim")
+    outcome = reference_features(bench.workspace(), bench.experiment())
+    assert (outcome.total, outcome.facts["feature_sets"], "fvd_frames" in outcome.facts) == (0, "", False)
 
 
 def test_no_video_is_read_twice_for_any_metric(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +270,7 @@ def measured(key: str, prompts: int, width: int) -> tuple[Measured, dict[str, An
         side: np.stack([kept[name]["features"] for name in keys]).astype(np.float64)
         for side, keys in (("own", own.keys), ("base", base.keys), ("real", real))
     }
-    return Scorer(kept.__getitem__).measure(item), rows
+    return Scorer(partial(map, kept.__getitem__)).measure(item), rows
 
 
 @pytest.mark.parametrize(("width", "caution"), [(8, ""), (32, "too low")])

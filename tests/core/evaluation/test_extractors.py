@@ -30,8 +30,9 @@ from onaspr_core.evaluation.extractors import (
     load,
 )
 from onaspr_core.evaluation.preprocessing import read_preprocessing
+from onaspr_core.media.video import Frames
 from onaspr_core.paths import resolve
-from onaspr_core.video import Frames
+from tests.core.evaluation.conftest import noise
 
 FOLDERS: dict[Role, str] = {
     "image classifier": "image-classifier",
@@ -42,10 +43,6 @@ FOLDERS: dict[Role, str] = {
 
 def described(models: Path, role: Role) -> FeatureSet:
     return describe(role, str(models / FOLDERS[role]), "tiny", Path("/"))
-
-
-def noise(frames: int, size: int = 16, seed: int = 0) -> Frames:
-    return np.random.default_rng(seed).integers(0, 256, (frames, size, size, 3)).astype(np.uint8)
 
 
 def by_hand(frames: Frames) -> torch.Tensor:
@@ -63,7 +60,7 @@ def test_describing_a_network_imports_neither_torch_nor_transformers(models: Pat
 
 
 def test_image_features_are_the_pooled_output_of_each_frame(models: Path) -> None:
-    video = noise(3)
+    video = noise(3, 16, 16)
     found = load(described(models, "image classifier"), "cpu").features([video])[0]
     model = ResNetForImageClassification.from_pretrained(models / "image-classifier").eval()
     with torch.no_grad():
@@ -73,7 +70,7 @@ def test_image_features_are_the_pooled_output_of_each_frame(models: Path) -> Non
 
 
 def test_video_features_are_what_the_classification_layer_reads(models: Path) -> None:
-    video = noise(4)
+    video = noise(4, 16, 16)
     found = load(described(models, "video classifier"), "cpu").features([video])[0]
     model = VideoMAEForVideoClassification.from_pretrained(models / "video-classifier").eval()
     with torch.no_grad():
@@ -86,7 +83,7 @@ def test_video_features_are_what_the_classification_layer_reads(models: Path) ->
 
 
 def test_image_and_text_embeddings_are_the_projected_ones(models: Path) -> None:
-    video, texts = noise(2), ["a red ball", "blue ball left left left left left left left"]
+    video, texts = noise(2, 16, 16), ["a red ball", "blue ball left left left left left left left"]
     extractor = load(described(models, "image-text model"), "cpu")
     model = CLIPModel.from_pretrained(models / "image-text").eval()
     tokens = AutoTokenizer.from_pretrained(models / "image-text")(
@@ -103,7 +100,7 @@ def test_image_and_text_embeddings_are_the_projected_ones(models: Path) -> None:
 
 @pytest.mark.parametrize("role", list(FOLDERS))
 def test_a_video_has_the_same_features_alone_and_in_a_batch(models: Path, role: Role) -> None:
-    videos = [noise(4, seed=1), noise(4, seed=2), noise(4, 24, seed=3)]
+    videos = [noise(4, 16, 16, seed=1), noise(4, 16, 16, seed=2), noise(4, 24, 24, seed=3)]
     extractor = load(described(models, role), "cpu")
     together = extractor.features(videos)
     for video, found in zip(videos, together, strict=True):
@@ -115,9 +112,11 @@ def test_weights_saved_in_half_precision_are_computed_in_single(models: Path, tm
     half = ResNetForImageClassification.from_pretrained(models / "image-classifier", dtype=torch.float16)
     half.save_pretrained(tmp_path)
     shutil.copy(models / "image-classifier" / "preprocessor_config.json", tmp_path)
-    found = load(describe("image classifier", str(tmp_path), "tiny", tmp_path), "cpu").features([noise(2)])[0]
+    found = load(describe("image classifier", str(tmp_path), "tiny", tmp_path), "cpu").features(
+        [noise(2, 16, 16)]
+    )[0]
     with torch.no_grad():
-        expected = half.float().resnet(by_hand(noise(2))).pooler_output.flatten(1)
+        expected = half.float().resnet(by_hand(noise(2, 16, 16))).pooler_output.flatten(1)
     np.testing.assert_allclose(found["features"], expected, atol=1e-6)
 
 
@@ -156,7 +155,7 @@ def test_the_fingerprint_follows_the_files_and_not_the_place_or_the_label(
 
 
 def test_fid_resizes_in_float_and_clip_in_eight_bits(models: Path) -> None:
-    frame = noise(1, 24)
+    frame = noise(1, 24, 24)
     folder = models / "image-classifier"
     in_float = read_preprocessing(folder, "float")(frame)[0, 0] * 0.5 + 0.5
     channel = Image.fromarray(frame[0, :, :, 0].astype(np.float32))

@@ -78,6 +78,19 @@ def test_it_is_exact_where_a_falling_spectrum_makes_matrix_square_roots_inexact(
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("decay", [0.0, 1.5, 2.5])
+@pytest.mark.parametrize("few", [2, 20, 60])
+def test_few_samples_on_one_side_are_as_exact_as_singular_values(few: int, decay: float) -> None:
+    a, b = falling(decay)
+    a = a[:few]
+    root_a, root_b = (np.linalg.qr((x - x.mean(0)) / np.sqrt(len(x) - 1)).R for x in (a, b))
+    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    spread = np.square(root_a).sum() + np.square(root_b).sum()
+    expected = np.square(a.mean(0) - b.mean(0)).sum() + spread - 2 * cross
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-11)
+    assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-11)
+
+
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_it_agrees_with_clean_fid_and_torch_fidelity(decay: float) -> None:
     a, b = falling(decay)

@@ -16,9 +16,9 @@ from onaspr_core.evaluation.frechet import frechet_distance
 from onaspr_core.evaluation.inception_score import joint_probabilities
 from onaspr_core.evaluation.score_layout import footnotes
 from onaspr_core.evaluation.scores import score_experiment, scores_of
+from onaspr_core.media.video import encode_mp4, read_frames
 from onaspr_core.prompts import load_prompts
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import encode_mp4, read_frames
 from tests.core.evaluation.conftest import noise_video
 
 

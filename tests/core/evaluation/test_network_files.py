@@ -1,21 +1,19 @@
 """Networks of a hub and behind URLs: servers on this machine answer."""
 
 import json
-import os
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
+from onaspr_core.addresses import PRIVATE_NETWORKS
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import I3D, INCEPTION, PUBLISHED, describe
 from onaspr_core.evaluation.settings import FeatureSettings, NetworkSettings
 from onaspr_core.paths import file_sha256
 from tests.loopback import COMMIT, Answer, Hub, serving
+from tests.processes import run_with_hub
 from tests.tiny_networks import TinyI3D, save_script
 
 SCRIPT = """
@@ -35,24 +33,8 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
-def hub() -> Iterator[tuple[Hub, str]]:
-    served = Hub()
-    with serving(served.answer, served.asked) as address:
-        yield served, address
-
-
 def ask(endpoint: str, home: Path, asked: list[tuple[str, dict[str, str]]]) -> list[object]:
-    hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
-    finished = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        input="\n".join(json.dumps(one) for one in asked),
-        env={**os.environ, **hub},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return [json.loads(line) for line in finished.stdout.splitlines()]
+    return run_with_hub(SCRIPT, endpoint, home, map(json.dumps, asked))
 
 
 def test_clip_of_a_hub_is_the_one_in_a_folder_and_is_downloaded_once(
@@ -95,6 +77,7 @@ def test_what_a_hub_does_not_give_is_told_before_weights_are_downloaded(
 
 def test_a_file_behind_a_url_is_the_one_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv(PRIVATE_NETWORKS, "127.0.0.1")
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     file = save_script(TinyI3D(), tmp_path / "i3d.pt")
     pin = file_sha256(file)

@@ -10,15 +10,17 @@ import pytest
 from onaspr_core.checks.features import the_real_side_is_complete
 from onaspr_core.checks.retrieval import every_prompt_is_in_the_catalog
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
+from onaspr_core.evaluation import benchmarks
+from onaspr_core.evaluation.benchmark_lists import BenchmarkList, read_benchmark
+from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos, shortage
 from onaspr_core.evaluation.features import reference_features
 from onaspr_core.parameters import contents, version
 from onaspr_core.paths import file_sha256
 from onaspr_core.prompts import ingest_prompts, load_prompts
-from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.settings import BenchmarkSettings, Experiment, load_settings
 from onaspr_core.workspace import Workspace
 from tests.core.evaluation.conftest import SETTINGS, VIDEO_CLASSIFIER
-from tests.published import UCF101_LIST, coco, write_coco, write_json, write_msr_vtt, write_ucf101
+from tests.published import UCF101_LIST, coco, msr_vtt, write_coco, write_json, write_msr_vtt, write_ucf101
 
 PLACES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "msr-vtt": (write_msr_vtt, "videos"),
@@ -112,6 +114,32 @@ def test_fewer_than_were_published_is_a_failure_with_both_numbers_and_the_remedy
     found = the_real_side_is_complete(one.open(), one.e)
     assert not found.passed
     assert "4 of the 2,990 real videos of MSR-VTT test are usable, and its list has 4" in found.summary
+
+
+def test_a_list_is_read_again_to_tell_what_is_short_only_where_it_is_another(
+    project: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = project("msr-vtt")
+    read: list[str] = []
+
+    def counted(benchmark: BenchmarkSettings, base: Path) -> BenchmarkList:
+        read.append(benchmark.path)
+        return read_benchmark(benchmark, base)
+
+    monkeypatch.setattr(benchmarks, "read_benchmark", counted)
+    assert shortage(one.open(), one.e).startswith("0 of the 2,990 ") and len(read) == 1, "none is ingested"
+    ingest_benchmark(one.open(), one.e)
+    read.clear()
+    assert shortage(one.open(), one.e).startswith("4 of the 2,990 ") and not read
+    one.more = "seed = 1"
+    assert shortage(one.open(), one.e).startswith("4 of the 2,990 ") and len(read) == 1
+    one.more = ""
+    write_json(one.list, msr_vtt(7010, 3))
+    told = "3 of the 2,990 real videos of MSR-VTT test are usable, and its list has 3"
+    assert shortage(one.open(), one.e) == told and len(read) == 2
+    ingest_benchmark(one.open(), one.e)
+    read.clear()
+    assert shortage(one.open(), one.e) == told and not read
 
 
 def test_missing_and_unreadable_videos_are_counted_by_class(project: Open) -> None:

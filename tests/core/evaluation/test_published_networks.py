@@ -18,7 +18,8 @@ from onaspr_core.evaluation.extractors import ARCHITECTURES, FeatureSet, Role, d
 from onaspr_core.evaluation.frame_sampling import ALL_FRAMES
 from onaspr_core.evaluation.settings import NetworkSettings
 from onaspr_core.evaluation.ucf101 import class_prompts
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
+from tests.core.evaluation.conftest import noise
 from tests.tiny_networks import CONVOLUTIONS, TinyI3D, TinyInception, c3d_arrays, save_c3d, save_script
 
 GOLDEN: dict[Role, tuple[str, str, str]] = {
@@ -39,10 +40,6 @@ GOLDEN: dict[Role, tuple[str, str, str]] = {
     ),
 }
 """Fingerprint, key of a video's features and of a text's, as they were without networks in a file."""
-
-
-def noise(frames: int, height: int = 20, width: int = 30, seed: int = 0) -> Frames:
-    return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
 
 
 def sha256(path: Path) -> str:

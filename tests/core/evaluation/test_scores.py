@@ -17,9 +17,9 @@ from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.frechet import frechet_distance
 from onaspr_core.evaluation.score_layout import footnotes, format_value, markdown_table
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
+from onaspr_core.media.video import read_frames
 from onaspr_core.prompts import ingest_prompts, load_prompts
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import read_frames
 from tests.tiny_networks import save_c3d
 
 METRICS = ["fid", "clip_fid", "clipsim", "fvd", "is", "right:colour", "right:motion", "right:all"]

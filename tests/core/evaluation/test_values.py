@@ -16,8 +16,8 @@ from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
 from onaspr_core.evaluation.scores import score_experiment, scores_of
+from onaspr_core.media.video import Frames, encode_mp4, read_frames
 from onaspr_core.prompts import load_prompts
-from onaspr_core.video import Frames, encode_mp4, read_frames
 
 Array = npt.NDArray[Any]
 PROMPTS, RESAMPLES, SEED = 5, 50, 0
@@ -130,18 +130,27 @@ def test_the_inception_score_is_over_joint_classes_in_shuffled_splits(worked: Wo
     assert (score.low, score.high) == bounds(draws)
 
 
-def test_the_interval_of_a_set_metric_resamples_prompts_with_all_their_frames(worked: Worked) -> None:
+def test_the_interval_of_a_frechet_distance_leaves_out_prompts_with_all_their_frames(worked: Worked) -> None:
     ona, base, real = (
         worked.own["ona"]["clip_fid"],
         worked.own["baseline"]["clip_fid"],
         worked.real["clip_fid"],
     )
-    draws = [
-        frechet(np.concatenate(ona[drawn]), real) - frechet(np.concatenate(base[drawn]), real)
-        for drawn in resamples()
-    ]
+    left = np.array(
+        [
+            frechet(np.concatenate(np.delete(ona, i, 0)), real)
+            - frechet(np.concatenate(np.delete(base, i, 0)), real)
+            for i in range(PROMPTS)
+        ]
+    )
     score = worked.table.get("ona", "clip_fid")
-    assert (score.low, score.high) == bounds(draws)
+    # Student's 97.5 % quantile with 4 degrees of freedom is 2.7764.
+    margin = 2.7764 * np.sqrt((PROMPTS - 1) / PROMPTS * np.square(left - left.mean()).sum())
+    assert PROMPTS == 5
+    assert (score.low, score.high) == pytest.approx(
+        (score.difference - margin, score.difference + margin), rel=2e-3
+    )
+    assert score.interval == "set metric, 5 groups of prompts left out in turn"
     assert score.low < score.high
 
 

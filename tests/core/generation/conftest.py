@@ -13,11 +13,6 @@ from tests.core.generation.inputs import PROMPTS, UNCHANGED, RecordingBackbone, 
 
 
 @pytest.fixture
-def experiment(tiny_workspace: Workspace) -> Experiment:
-    return tiny_workspace.settings.experiment("tiny")
-
-
-@pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> RecordingBackbone:
     backbone = RecordingBackbone()
     monkeypatch.setattr(generation, "open_backbone", lambda workspace, name: backbone)

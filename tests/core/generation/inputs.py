@@ -74,5 +74,10 @@ def changed(e: Experiment, **changes: Any) -> Experiment:
     return e.model_copy(update={**changes, "sampling": e.sampling.model_copy(update=sampling)})
 
 
+def using(e: Experiment, **options: Any) -> Experiment:
+    """An experiment with other options of inversion."""
+    return e.changed(inversion={**e.inversion.model_dump(), **options})
+
+
 def keys(workspace: Workspace, e: Experiment, variant: str) -> list[str]:
     return [item.key for item in video_items(workspace, e, variant)]

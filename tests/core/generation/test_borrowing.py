@@ -13,7 +13,7 @@ from onaspr_core.parameters import PER_EXPERIMENT
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
-from tests.core.generation.inputs import PROMPTS, RecordingBackbone, inverted_of, keys, random_of
+from tests.core.generation.inputs import PROMPTS, RecordingBackbone, inverted_of, keys, random_of, using
 
 COSINES = dict(zip(PROMPTS, (0.9, 0.6, 0.5, 0.4, 0.2), strict=True))
 
@@ -31,10 +31,6 @@ def lent(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Reference, ...]]:
     }
     monkeypatch.setattr(generation, "noise_neighbours_of", lambda *_: found)
     return found
-
-
-def using(e: Experiment, **options: Any) -> Experiment:
-    return e.changed(inversion={**e.inversion.model_dump(), **options})
 
 
 @pytest.mark.usefixtures("lent")

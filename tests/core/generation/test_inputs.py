@@ -14,10 +14,10 @@ from onaspr_core.diffusion.noise import mix_noise
 from onaspr_core.generation import KIND, generate_videos, video_items
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key
+from onaspr_core.media.video import read_frames
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import Experiment
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 from tests.core.generation.inputs import (
     PROMPTS,

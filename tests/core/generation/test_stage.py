@@ -82,6 +82,55 @@ def test_a_video_with_values_that_are_not_finite_fails_alone(
     assert outcome.computed == 4 and [failure.item for failure in outcome.failures] == ["00002"]
 
 
+def test_a_video_whose_frames_are_not_finite_fails_alone(
+    tiny_workspace: Workspace,
+    experiment: Experiment,
+    recording: RecordingBackbone,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decode = recording.decode
+
+    def broken(latents: Tensor) -> Tensor:
+        video = decode(latents).clone()
+        video[0, 0, 0, 0, 0] = math.nan
+        return video
+
+    monkeypatch.setattr(recording, "decode", broken)
+    e = experiment.changed(sampling={"batch_size": 2})
+    outcome = generate_videos(tiny_workspace, e, "baseline")
+    assert [failure.item for failure in outcome.failures] == ["00001", "00003", "00005"]
+    assert all("not finite" in failure.reason for failure in outcome.failures)
+    assert outcome.computed == 2 and len(tiny_workspace.store.keys(KIND)) == 2
+
+
+def test_videos_that_do_not_fit_into_memory_are_made_fewer_at_a_time_and_are_the_same(
+    tiny_workspace: Workspace,
+    experiment: Experiment,
+    recording: RecordingBackbone,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    e = experiment.changed(sampling={**experiment.sampling.model_dump(), "batch_size": 5})
+    items = video_items(tiny_workspace, e, "ona_spr")
+    assert generate_videos(tiny_workspace, e, "ona_spr").failures == ()
+    roomy = [tiny_workspace.store.read(KIND, item.key) for item in items]
+    for item in items:
+        tiny_workspace.store.delete(KIND, item.key)
+    decode = recording.decode
+
+    def crowded(latents: Tensor) -> Tensor:
+        if len(latents) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(latents)
+
+    monkeypatch.setattr(recording, "decode", crowded)
+    outcome = generate_videos(tiny_workspace, e, "ona_spr")
+    assert (outcome.computed, outcome.failures) == (5, ())
+    assert [tiny_workspace.store.read(KIND, item.key) for item in items] == roomy
+    for more, fewer in ((5, 2), (2, 1)):
+        assert f"{more} at once do not fit into the GPU's memory; going on with {fewer}" in caplog.text
+
+
 def test_an_unknown_variant_is_told_which_are_known(
     tiny_workspace: Workspace, experiment: Experiment
 ) -> None:

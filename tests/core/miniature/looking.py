@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from onaspr_core.video import Frames
+from onaspr_core.media.video import Frames
 
 OBJECTS = {"red": (225, 30, 30), "yellow": (250, 220, 30), "white": (250, 250, 250), "purple": (150, 40, 200)}
 GROUNDS = {"sea": (30, 100, 190), "meadow": (60, 155, 60), "sand": (200, 165, 115), "night": (15, 15, 35)}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from onaspr_core.media.video import Frames, encode_mp4, read_frames
 from onaspr_core.miniature.attributes import GROUPS, Scene, random_scenes
 from onaspr_core.miniature.rendering import clip_frames, half_chroma, source_frames
-from onaspr_core.video import Frames, encode_mp4, read_frames
 from tests.core.miniature.looking import look
 
 

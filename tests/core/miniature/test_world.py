@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
+from onaspr_core.media.video import read_frames
 from onaspr_core.miniature import world as miniature_world
 from onaspr_core.miniature.attributes import Scene, held_out_combinations
 from onaspr_core.miniature.world import benchmark_sources, main, pool_sources, render_world
-from onaspr_core.video import read_frames
 from tests.core.miniature.looking import look
 
 

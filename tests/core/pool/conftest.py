@@ -13,6 +13,12 @@ TINY = ClipSettings(resolution=32, frame_stride=2, max_frames=3, crf=20)
 
 
 @pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace without pools."""
+    return Workspace(Settings(base=tmp_path, pools={}, backbones={}, experiments={}))
+
+
+@pytest.fixture
 def open_pools(tmp_path: Path) -> Callable[..., Workspace]:
     """Write `captions` (file to caption) as folder pools of these sizes, and open a new workspace on them.
 

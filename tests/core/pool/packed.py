@@ -1,6 +1,7 @@
 """Tars and Parquet files that hold media."""
 
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,29 @@ def write_tar(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return path
+
+
+def write_shard(folder: Path, number: int, statuses: Mapping[str, str | None], suffix: str = "mp4") -> None:
+    """A shard as video2dataset writes it; `statuses` are error messages by key, None for success."""
+    rows, members = [], {}
+    for key, error in statuses.items():
+        row = {
+            "videoid": f"v{key}",
+            "url": f"https://x.test/{key}",
+            "caption": f"caption {key}",
+            "key": key,
+            "status": "failed_to_download" if error else "success",
+            "error_message": error,
+        }
+        members[f"{key}.json"] = json.dumps(row, indent=4).encode()
+        if not error:
+            members[f"{key}.{suffix}"] = b"media of " + key.encode()
+        members[f"{key}.txt"] = f"caption {key}".encode()
+        rows.append(row)
+    write_tar(folder / f"{number:05}.tar", members)
+    schema = pa.schema([(name, pa.string()) for name in rows[0]])
+    parquet.write_table(pa.Table.from_pylist(rows, schema), folder / f"{number:05}.parquet")
+    (folder / f"{number:05}_stats.json").write_text(json.dumps({"count": len(rows)}))
 
 
 def write_parquet(path: Path, cells: Sequence[bytes | None], group: int = 3) -> Path:

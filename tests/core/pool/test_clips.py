@@ -1,8 +1,5 @@
-import os
-import signal
-import subprocess
-import sys
-import time
+"""Clips are made once under their keys, read back, and what cannot be made is told."""
+
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,53 +7,20 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
+from onaspr_core.media.video import read_frames
 from onaspr_core.pool import clips, compaction
 from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip, read_clips, readable_clips
 from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
-from onaspr_core.pool.manifest import build_manifest, listed_pairs, pool_pairs
+from onaspr_core.pool.manifest import build_manifest, pool_pairs
 from onaspr_core.pool.media import Media
 from onaspr_core.pool.source_files import hash_media
-from onaspr_core.video import read_frames
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
 Open = Callable[..., Workspace]
 
-INTERRUPTED_RUN = """
-import sys, time
-from pathlib import Path
-import psutil
-from onaspr_core.pool import clips, compaction
-from onaspr_core.settings import ClipSettings, PoolSettings, Settings
-from onaspr_core.workspace import Workspace
-
-def enter_one_shard_then_hang(workspace, places, failed):
-    if calls:
-        print(*(child.pid for child in psutil.Process().children()), flush=True)
-        time.sleep(600)
-    calls.append(1)
-    enter(workspace, places, failed)
-
-if __name__ == "__main__":
-    calls, enter = [], clips.enter_clips
-    clips.enter_clips = enter_one_shard_then_hang
-    clips.CLIPS_PER_FLUSH, clips.SECONDS_PER_FLUSH = 4, float("inf")
-    clip = ClipSettings(resolution=32, frame_stride=2, max_frames=3, crf=20)
-    pool = PoolSettings(format="folder", path="captions.csv", videos="videos", seed=1, size=None, clip=clip)
-    settings = Settings(base=Path(sys.argv[1]), pools={"small": pool}, backbones={}, experiments={})
-    clips.make_clips(Workspace(settings))
-"""
-
-
-@pytest.fixture(autouse=True)
-def cut_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker processes are tested in test_cut and in the interrupted run; here they would only cost time."""
-
-    def cut_here(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
-        return map(cut_clip, jobs)
-
-    monkeypatch.setattr(clips, "cut_all", cut_here)
+pytestmark = pytest.mark.usefixtures("cut_in_this_process")
 
 
 @pytest.fixture
@@ -181,8 +145,11 @@ def test_clips_that_cannot_be_read_are_told_between_those_that_can(
     assert np.array_equal(last, read_clip(workspace, keys[2]))  # type: ignore[arg-type]
     assert isinstance(gone, UserError) and lost in str(gone)
     assert isinstance(unknown, UserError) and "materialize pool_clips" in str(unknown)
-    with pytest.raises(UserError, match=lost):
+    with pytest.raises(UserError, match="materialize pool_clips"):
         list(read_clips(workspace, keys))
+    again = make_clips(workspace)
+    assert (again.computed, again.repaired) == (1, 1)
+    assert len(list(read_clips(workspace, keys))) == len(keys)
 
 
 def test_a_clip_that_does_not_exist_says_what_to_do(open_pools: Open) -> None:
@@ -193,45 +160,6 @@ def test_a_clip_that_does_not_exist_says_what_to_do(open_pools: Open) -> None:
 def test_clips_need_a_manifest(open_pools: Open) -> None:
     with pytest.raises(UserError, match="materialize pool_manifest"):
         make_clips(open_pools({}))
-
-
-def test_a_run_killed_at_any_moment_keeps_its_finished_shards_and_uses_no_half_written_one(
-    open_pools: Open, write_video: Write, tmp_path: Path
-) -> None:
-    captions = {f"{seed}.mp4": f"caption {seed}" for seed in range(15)}
-    for seed, name in enumerate(captions):
-        write_video(name, seed=seed)
-    workspace = made(open_pools(captions))
-    script = tmp_path / "interrupted.py"
-    script.write_text(INTERRUPTED_RUN)
-    environment = {**os.environ, "PYTHONPATH": str(Path(clips.__file__).parents[2])}
-    with subprocess.Popen(
-        [sys.executable, script, tmp_path], stdout=subprocess.PIPE, text=True, env=environment
-    ) as run:
-        assert run.stdout is not None
-        workers = [int(pid) for pid in run.stdout.readline().split()]
-        os.kill(run.pid, signal.SIGKILL)
-    half = Path(workspace.shards_path, "clips-half.tar.0.partial")
-    half.write_bytes(b"half a shard")
-
-    # One shard is in the catalog; the second is whole, but its process died before it could say so.
-    outcome = make_clips(workspace)
-    assert (outcome.total, outcome.computed, outcome.reused, outcome.failures) == (15, 7, 8, ())
-    for pair in listed_pairs(workspace, "small"):
-        assert pair.clip_key is not None
-        assert read_clip(workspace, pair.clip_key).shape == (3, 32, 32, 3)
-    assert workers
-    deadline = time.monotonic() + 20
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(is_running, workers))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_reasons_are_counted_by_what_is_wrong_and_told_with_their_details(

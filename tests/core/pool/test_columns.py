@@ -1,7 +1,6 @@
 """Columns that the settings name, in every form; and ids where files of several folders have one name."""
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,13 +8,8 @@ import pytest
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.media import Media
-from onaspr_core.pool.sources import SourceRow, read_source
-from onaspr_core.settings import PoolSettings
 from tests.core.pool.packed import write_tar
-
-
-def read(base: Path, **settings: Any) -> list[SourceRow]:
-    return list(read_source(PoolSettings.model_validate(settings), base))
+from tests.core.pool.rows import read
 
 
 def test_webvid_needs_the_columns_that_it_uses_and_takes_others_names(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -10,15 +9,15 @@ import pytest
 import webdataset
 
 from onaspr_core.errors import UserError
+from onaspr_core.media.video import encode_mp4
 from onaspr_core.pool import clips, compaction
 from onaspr_core.pool.clip_catalog import clip_places, clip_states, enter_clips, move_clips
 from onaspr_core.pool.clips import clip_bytes, read_clips
 from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.shards import Clip, list_shards, write_shard
-from onaspr_core.settings import Settings
-from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
-from tests.core.odd_files import texture
+from tests.core.media.odd_files import texture
+from tests.processes import ENVIRONMENT
 
 KILLED = """
 import os, signal, sys
@@ -39,11 +38,6 @@ setattr(compaction, step, killed)
 compaction.SMALL_SHARDS = 2
 compaction.compact(Workspace(Settings(base=base, pools={}, backbones={}, experiments={})), sys.argv[4:])
 """
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(Settings(base=tmp_path, pools={}, backbones={}, experiments={}))
 
 
 def clip(key: str, size: int = 100) -> Clip:
@@ -146,8 +140,7 @@ def test_a_run_killed_at_any_step_loses_no_clip_and_the_next_one_ends_what_it_be
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     wanted = [key for key in ALL if key != "f1"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(clips.__file__).parents[2])}
-    ended = subprocess.run([sys.executable, script, step, tmp_path, when, *wanted], env=environment)
+    ended = subprocess.run([sys.executable, script, step, tmp_path, when, *wanted], env=ENVIRONMENT)
     assert ended.returncode == -signal.SIGKILL
     states = clip_states(small)
     assert {states[key].status for key in wanted} == {"ready"}

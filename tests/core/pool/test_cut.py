@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onaspr_core.media.video import read_frames
 from onaspr_core.pool import cut
 from onaspr_core.pool.cut import CutClip, CutJob, cut_all, cut_clip
 from onaspr_core.pool.media import Media, file_stamp
-from onaspr_core.video import read_frames
-from tests.core.odd_files import numbered, numbers, texture, write_av
+from tests.core.media.odd_files import numbered, numbers, texture, write_av
 from tests.core.pool.packed import write_parquet, write_tar
 
 

@@ -10,17 +10,11 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.sources import SourceRow, read_source
-from onaspr_core.settings import PoolSettings
 from tests.core.pool.packed import write_tar
+from tests.core.pool.rows import by_id
 
 LATIN = "caf\xe9".encode("latin-1")
 ODD_NAME = os.fsdecode(LATIN)
-
-
-def by_id(base: Path, **settings: Any) -> dict[str, SourceRow]:
-    rows = read_source(PoolSettings.model_validate(settings), base)
-    return {row.id: row for row in rows}
 
 
 def test_captions_in_tars_that_are_not_utf8_are_refused(tmp_path: Path) -> None:

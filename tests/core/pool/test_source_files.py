@@ -8,7 +8,6 @@ import pytest
 from onaspr_core.pool import source_files
 from onaspr_core.pool.media import Media, open_media
 from onaspr_core.pool.source_files import hash_media, known_media, look_at_parts
-from onaspr_core.settings import Settings
 from onaspr_core.workspace import Workspace
 from tests.core.pool.packed import write_parquet, write_tar
 
@@ -20,11 +19,6 @@ def look(workspace: Workspace, media: Sequence[Media]) -> tuple[dict[Media, str]
     of = {(one.path, one.member): one for one in media}
     hashes, reasons = look_at_parts(workspace, of)
     return {of[part]: told for part, told in hashes.items()}, {of[part]: why for part, why in reasons.items()}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(Settings(base=tmp_path, pools={}, backbones={}, experiments={}))
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onaspr_core.decoding import Orientation, Picture, pictures
+from onaspr_core.media.decoding import Orientation, Picture, pictures
+from onaspr_core.media.video import encode_mp4
 from onaspr_core.pool.squares import Squarer
-from onaspr_core.video import encode_mp4
-from tests.core.odd_files import Frames, texture, write_av
+from tests.core.media.odd_files import Frames, texture, write_av
 
 
 def picture(pixels: Frames, *how: object) -> Picture:

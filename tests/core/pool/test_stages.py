@@ -1,7 +1,7 @@
 """Every form through the stages themselves: manifest, then clips, from real videos in that form."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ import pytest
 from PIL import Image
 
 from onaspr_core.artifacts import content_key
-from onaspr_core.pool import clips
 from onaspr_core.pool.clips import clip_bytes, make_clips, read_clip
-from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest, pairs_named, pool_pairs, unusable_pairs
 from onaspr_core.pool.shards import list_shards
 from onaspr_core.settings import ClipSettings, PoolSettings, Settings
@@ -24,13 +22,7 @@ from tests.core.pool.packed import write_tar
 Write = Callable[..., Path]
 CLIP = ClipSettings(resolution=32, frame_stride=1, max_frames=4, crf=20)
 
-
-@pytest.fixture(autouse=True)
-def cut_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut_here(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
-        return map(cut_clip, jobs)
-
-    monkeypatch.setattr(clips, "cut_all", cut_here)
+pytestmark = pytest.mark.usefixtures("cut_in_this_process")
 
 
 def open_pool(base: Path, **told: Any) -> Workspace:

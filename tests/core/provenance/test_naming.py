@@ -127,7 +127,7 @@ def test_a_damaged_record_is_named_with_what_to_do(world: Workspace) -> None:
         record_file(world, key).write_text(damage)
         for what in (key, shown, "tiny/ona/p1"):
             said = refusal(world, what)
-            assert str(record_file(world, key)) in said and "delete it" in said
+            assert str(record_file(world, key)) in said and "materialize" in said
 
 
 def test_an_earlier_copy_of_a_video_that_was_made_again_is_recognised(world: Workspace) -> None:

@@ -1,6 +1,5 @@
 """A small world that every stage has gone through: four pool videos, three prompts, four variants."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from onaspr_core.generation import KIND, generate_videos, video_items
 from onaspr_core.inversion import invert_clips
+from onaspr_core.media.video import encode_mp4
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest
 from onaspr_core.prompts import ingest_prompts
@@ -17,9 +17,9 @@ from onaspr_core.reports.gallery import write_gallery
 from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.neighbours import find_neighbours
 from onaspr_core.rewriting.stage import rewrite_prompts
+from onaspr_core.sealing import sealed, unsealed
 from onaspr_core.settings import load_settings
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import encode_mp4
 from onaspr_core.workspace import Workspace
 
 SETTINGS = """
@@ -138,5 +138,5 @@ def record_file(workspace: Workspace, key: str, kind: str = KIND) -> Path:
 def edit_record(workspace: Workspace, key: str, *gone: str, **changes: Any) -> None:
     """Take fields out of a video's record, and change others."""
     file = record_file(workspace, key)
-    record = json.loads(file.read_text()) | changes
-    file.write_text(json.dumps({name: value for name, value in record.items() if name not in gone}))
+    record = (unsealed(file.read_bytes()) or {}) | changes
+    file.write_bytes(sealed({name: value for name, value in record.items() if name not in gone}))

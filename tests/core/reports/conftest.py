@@ -10,14 +10,14 @@ import pytest
 
 from onaspr_core import generation
 from onaspr_core.evaluation.score_table import Score, ScoreTable, keep_scores
-from onaspr_core.images import encode_png
+from onaspr_core.media.images import encode_png
+from onaspr_core.media.video import Frames, encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.variants import VARIANTS
-from onaspr_core.video import Frames, encode_mp4
 from onaspr_core.workspace import Workspace
 
 BASE = Score(
@@ -111,7 +111,9 @@ image_classifier = "a"
 image_text = "b"
 video_classifier = "c"
 """
-HOSTILE = '<script>alert(1)</script> & "a ball"'
+HOSTILE = (
+    '<script>alert(1)</script> & "a ball" <img src="http://example.com/x.png"> ![](http://example.com/x.png)'
+)
 
 
 @dataclass(frozen=True)

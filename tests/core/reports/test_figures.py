@@ -2,6 +2,7 @@
 
 import io
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -56,7 +57,7 @@ def test_figures_are_written_once_with_a_preview(reported: Workspace) -> None:
     assert (first.total, first.computed, second.computed) == (4, 4, 0)
     assert second.preview is not None
     assert second.preview.png.startswith(b"\x89PNG")
-    assert (reported.reports_path / "e" / "frames.svg").read_bytes().startswith(b"<?xml")
+    assert (Path(reported.reports_path) / "e" / "frames.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_without_scores_only_frames_are_drawn(reported: Workspace) -> None:

@@ -38,6 +38,7 @@ def read_all_but_b(workspace: Workspace, key: str) -> np.ndarray:
 def experiment(tiny_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     monkeypatch.setattr(inversion, "noise_neighbours_of", lambda *_: BORROWED)
     monkeypatch.setattr(inversion, "read_clip", read)
+    monkeypatch.setattr(inversion, "read_clip_at", lambda workspace, key, place: read(workspace, key))
     return tiny_workspace.settings.experiment("tiny")
 
 
@@ -110,17 +111,15 @@ def test_a_preview_without_what_cannot_be_read_is_not_kept(
     [whole] = store.keys(KIND)
     store.delete(KIND, whole)
     damaged = Path(store.url(INVERTED, inverted_latent_key(tiny_workspace, experiment, "clip-a")))
-    data = damaged.read_bytes()
     damaged.write_bytes(b"damaged")
     shown = invert_clips(tiny_workspace, experiment).preview
     assert shown is not None and store.keys(KIND) == []
-    damaged.write_bytes(data)
     with monkeypatch.context() as without:
         without.setattr(inversion, "read_clip", read_all_but_b)
         invert_clips(tiny_workspace, experiment)
     assert store.keys(KIND) == [] and drawn == [3, 2]
     again = invert_clips(tiny_workspace, experiment).preview
-    assert again is not None and again.png != shown.png and store.keys(KIND) == [whole]
+    assert again is not None and again.png != shown.png and len(store.keys(KIND)) == 1
 
 
 def test_a_damaged_preview_is_drawn_again(

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -25,8 +26,7 @@ CLIPSIM; miniature VideoMAE (12345678) for colour right.
 - Samples of FID: 200 generated × 5 frames, 120 real × 5 frames.
 - Intervals of FID: set bootstrap.
 - Intervals of CLIPSIM, colour right: paired bootstrap over prompts, 2000 resamples.
-- FID: a difference is never marked. Its interval comes from resamples of a biased statistic and only shows \
-how far the number spreads.
+- FID: a difference is never marked; only paired prompts are tested.
 - CLIPSIM by prompt: ona 54.8 % [47.8, 61.5], 1,234 prompts needed.
 - By prompt: the share of paired prompts where the variant is better than the baseline, ties as half, with \
 Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a difference as large as the \
@@ -143,7 +143,7 @@ def test_tables_are_written_once(reported: Workspace) -> None:
     assert first.version == second.version
     assert first.preview is not None
     assert "| FID ↓ |" in first.preview.markdown
-    assert (reported.reports_path / "e" / "scores.csv").read_text() == csv_table(scores_of(reported, e))
+    assert (Path(reported.reports_path) / "e" / "scores.csv").read_text() == csv_table(scores_of(reported, e))
 
 
 def test_the_command_prints_the_table_and_names_what_is_missing(

@@ -1,21 +1,33 @@
 """Pools of captions whose clips are all one tiny video, and an embedder without a model."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from onaspr_core.pool import clips
+from onaspr_core.compute import Outcome
+from onaspr_core.media.video import encode_mp4
 from onaspr_core.pool.clips import make_clips
-from onaspr_core.pool.cut import CutClip, CutJob, cut_clip
 from onaspr_core.pool.manifest import build_manifest
+from onaspr_core.prompts import ingest_prompts
 from onaspr_core.retrieval import embedder
-from onaspr_core.settings import ClipSettings, EmbeddingSettings, PoolSettings, Settings
-from onaspr_core.video import encode_mp4
+from onaspr_core.retrieval.index import embed_captions
+from onaspr_core.retrieval.neighbours import find_neighbours
+from onaspr_core.settings import (
+    ClipSettings,
+    EmbeddingSettings,
+    EvaluationSettings,
+    Experiment,
+    FeatureSettings,
+    PoolSettings,
+    ReferenceSettings,
+    Settings,
+)
 from onaspr_core.workspace import Workspace
+from tests.core.retrieval.asking import PROMPTS, Ask
 
 
 class BagOfWords:
@@ -49,15 +61,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BagOfWords:
 
 
 @pytest.fixture
-def open_pools(
-    tmp_path: Path, model: BagOfWords, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Workspace]:
+def open_pools(tmp_path: Path, model: BagOfWords, cut_in_this_process: None) -> Callable[..., Workspace]:
     """Bring `captions` (id to caption) through manifest and clips as pools of these sizes."""
 
-    def cut_here(jobs: Sequence[CutJob], processes: int) -> Iterator[CutClip]:
-        return map(cut_clip, jobs)
-
-    monkeypatch.setattr(clips, "cut_all", cut_here)
     video = encode_mp4(np.zeros((1, 16, 16, 3), np.uint8), 8.0)
     other = encode_mp4(np.full((1, 16, 16, 3), 200, np.uint8), 8.0)
 
@@ -89,3 +95,34 @@ def open_pools(
         return workspace
 
     return open_
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    """Bring captions and prompts up to date, then find the neighbours of one experiment."""
+
+    def ask_(
+        workspace: Workspace,
+        prompts: dict[str, str] = PROMPTS,
+        pool: str = "all",
+        k: int = 2,
+        name: str = "e",
+    ) -> tuple[Experiment, Outcome]:
+        lines = [f"{id_},{text}" for id_, text in prompts.items()]
+        (tmp_path / "prompts.csv").write_text("\n".join(["id,prompt", *lines]))
+        features = FeatureSettings(label="none", image_classifier="", image_text="", video_classifier="")
+        experiment = Experiment(
+            name=name,
+            pool=pool,
+            backbone="none",
+            prompts="prompts.csv",
+            eta=0.5,
+            gamma=0.1,
+            references=ReferenceSettings(k=k),
+            evaluation=EvaluationSettings(features=features),
+        )
+        ingest_prompts(workspace, experiment)
+        embed_captions(workspace)
+        return experiment, find_neighbours(workspace, experiment)
+
+    return ask_

@@ -1,7 +1,5 @@
 import logging
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.table import CaptionTable
 from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.workspace import Workspace
+from tests.processes import run_python
 
 Open = Callable[..., Workspace]
 ANIMALS = {"a.mp4": "a dog runs", "b.mp4": "a cat sleeps", "c.mp4": "a bird sings", "d.mp4": "a dog runs"}
@@ -219,14 +218,7 @@ def test_a_run_that_is_killed_while_it_writes_loses_no_row(
     workspace = open_pools(OTHERS)
     before = content(workspace)
     (tmp_path / "settings.json").write_text(workspace.settings.model_dump_json())
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_WRITING],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(index.__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    killed = run_python(KILLED_WHILE_WRITING, tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert content(workspace) == before
     assert_finished_as_a_rebuild(workspace, open_pools(OTHERS), tmp_path_factory)

@@ -172,8 +172,9 @@ def test_the_look_is_part_of_the_run_and_at_its_pools_only(
     look, looked = near_captions.look_for_near_captions, []
 
     def locked(workspace: Workspace, encoder: Any, blocks: Any, versions: Any) -> set[str]:
+        [lock] = (workspace.catalog.path.parent / "locks").iterdir()
         with pytest.raises(Timeout):
-            FileLock(f"{workspace.lance_path}.lock").acquire(timeout=0)
+            FileLock(lock).acquire(timeout=0)
         looked.append(set(versions))
         return look(workspace, encoder, blocks, versions)
 

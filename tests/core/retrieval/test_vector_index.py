@@ -110,6 +110,12 @@ def test_versions_that_readers_may_have_open_are_not_old_enough_to_be_deleted() 
     assert age_to_delete({}, None, now) == room.EARLIER_STATES_LAST
 
 
+def test_a_clock_that_was_set_back_deletes_no_state_that_may_be_in_use() -> None:
+    now = datetime(2026, 1, 1)
+    created = {1: now + timedelta(days=3), 2: now + timedelta(days=4), 3: now}
+    assert age_to_delete(created, 2, now) == room.EARLIER_STATES_LAST
+
+
 def test_a_compaction_is_told_to_leave_the_published_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

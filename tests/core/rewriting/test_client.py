@@ -97,6 +97,24 @@ def test_an_answer_that_drips_is_given_up_at_the_time_limit(endpoint: FakeEndpoi
     assert caught.value.kind == "no_answer"
 
 
+def test_an_error_that_drips_is_given_up_at_the_time_limit(endpoint: FakeEndpoint) -> None:
+    endpoint.replies = [Reply(status=400, body=b"no " * 1000, seconds_between_bytes=0.05)]
+    started = time.monotonic()
+    with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s"):
+        ask(timeout_seconds=0.3)
+    assert time.monotonic() - started < 60
+
+
+def test_headers_that_drip_for_ever_are_given_up_after_all_retries(endpoint: FakeEndpoint) -> None:
+    endpoint.replies = [Reply(endless_headers=True)]
+    started = time.monotonic()
+    with pytest.raises(NoAnswerError, match=r"within 0\.2 s") as caught:
+        ask(timeout_seconds=0.2)
+    assert caught.value.kind == "no_answer"
+    assert len(endpoint.requests) == 1 + TRANSPORT_RETRIES
+    assert time.monotonic() - started < 8, "the headers went on for ten seconds a try"
+
+
 def test_silence_is_given_up_at_the_time_limit(endpoint: FakeEndpoint) -> None:
     endpoint.replies = [Reply("A dog runs.", seconds_before=1.0)]
     with pytest.raises(NoAnswerError, match=r"within 0\.1 s") as caught:
@@ -195,3 +213,12 @@ def test_the_embedded_model_is_meant_by_its_name_unless_an_endpoint_is_set(
     assert not is_embedded(RewriterSettings(model="gpt-4o-mini"))
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
     assert not is_embedded(RewriterSettings())
+
+
+def test_a_key_that_comes_back_is_not_kept_and_a_stand_in_for_one_spoils_no_answer(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.replies = [Reply(f"A fox with {KEY}.")]
+    assert ask() == Answer("A fox with (key).")
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    assert ask() == Answer(f"A fox with {KEY}.")

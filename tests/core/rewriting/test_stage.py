@@ -54,7 +54,7 @@ def test_every_prompt_gets_a_stored_rewrite_with_all_that_it_was_made_from(
     assert rewrite.fallback_reason is None
     assert [(one.answer, one.reason) for one in rewrite.attempts] == [(rewrite.text, None)]
     said = endpoint.requests[0]["messages"][-1]["content"]
-    assert said == template.instruction(SURFERS[:2], PROMPTS["p1"])
+    assert said == template.messages(SURFERS[:2], PROMPTS["p1"], 20, one_shot=False)[-1]["content"]
 
 
 def test_the_record_tells_how_the_model_was_asked_and_a_rewrite_knows_its_key(
@@ -85,15 +85,16 @@ def test_what_fails_the_guard_is_asked_for_once_more(bench: Bench, endpoint: Fak
     assert second["messages"] == first["messages"]
 
 
-def test_another_model_at_another_address_gets_the_instruction_alone_word_for_word(
+def test_another_model_at_another_address_gets_the_papers_instruction_word_for_word(
     bench: Bench, endpoint: FakeEndpoint
 ) -> None:
     endpoint.replies = [Reply("")]
     rewrite_prompts(bench.workspace, bench.experiment(model="x"))
     said = (
-        "Let me give you 2 examples: a surfer rides a big wave, surfers at sunset, rewrite the sentence a "
-        "panda is driving a car without changing the meaning of the original sentence to a maximum of 20 "
+        'Let me give you 2 examples: "a surfer rides a big wave", "surfers at sunset", rewrite the sentence '
+        '"a panda is driving a car" without changing the meaning of the original sentence to a maximum of 20 '
         "words, imitating/combining the adjectives, adverbs or sentence patterns from the 2 examples above"
+        f"{template.DATA}"
     )
     assert [request["messages"] for request in endpoint.requests[:2]] == [
         [{"role": "user", "content": said}]
@@ -232,7 +233,10 @@ def test_a_change_of_k_rewrites_only_prompts_whose_references_change(
 def test_without_references_the_examples_are_left_out(bench: Bench, endpoint: FakeEndpoint) -> None:
     endpoint.replies = list(GOOD)
     rewrite_prompts(bench.workspace, bench.experiment(k=0))
-    assert endpoint.requests[0]["messages"][-1]["content"] == template.instruction([], PROMPTS["p1"])
+    assert (
+        endpoint.requests[0]["messages"][-1]["content"]
+        == (template.messages([], PROMPTS["p1"], 20, one_shot=False)[0]["content"])
+    )
 
 
 def test_one_changed_caption_rewrites_one_prompt(bench: Bench, endpoint: FakeEndpoint) -> None:

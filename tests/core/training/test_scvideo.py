@@ -17,12 +17,12 @@ from torch import Tensor
 
 from onaspr_core.backbones.registry import load_backbone
 from onaspr_core.errors import UserError
+from onaspr_core.media.video import Frames
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import BackboneSettings, PoolSettings, Settings
 from onaspr_core.training import scvideo, state
 from onaspr_core.training.__main__ import main
 from onaspr_core.training.scvideo import Lessons, Plan, train
-from onaspr_core.video import Frames
 from onaspr_core.workspace import Workspace
 from tests.tiny_scvideo import save_tiny_image_model
 
