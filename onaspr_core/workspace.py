@@ -32,16 +32,20 @@ class ModelCache:
     def __init__(self) -> None:
         """Start with no model."""
         self._models: dict[str, Any] = {}
-        self._names: dict[str, None] = {}
+        self._devices: dict[str, str | None] = {}
 
     @property
     def loaded(self) -> tuple[str, ...]:
         """Names of the models loaded so far, here or by workers, in order."""
-        return tuple(self._names)
+        return tuple(self._devices)
 
-    def note(self, name: str) -> None:
+    def device(self, name: str) -> str | None:
+        """Return the device of a model that was loaded, here or by a worker; None where it has none."""
+        return self._devices.get(name)
+
+    def note(self, name: str, device: str | None) -> None:
         """Take in that a worker loaded a model."""
-        self._names.setdefault(name)
+        self._devices.setdefault(name, device)
 
     def get(self, name: str, load: Callable[[], Model]) -> Model:
         """Return a model, loading it the first time.
@@ -53,7 +57,8 @@ class ModelCache:
         if name not in self._models:
             logger.info("loading %s", name)
             self._models[name] = load()
-            self._names.setdefault(name)
+            device = getattr(self._models[name], "device", None)
+            self.note(name, None if device is None else str(device))
         model: Model = self._models[name]
         return model
 

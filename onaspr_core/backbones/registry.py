@@ -84,9 +84,8 @@ def open_backbone(workspace: "Workspace", name: str) -> "Backbone":
 
 def device_in_use(workspace: "Workspace", name: str) -> str:
     """Return the device that a loaded backbone is on, or else what its settings ask for; loads nothing."""
-    if _cache_name(workspace, name) in workspace.models.loaded:
-        return open_backbone(workspace, name).device
-    return workspace.settings.backbones[name].device
+    known = workspace.models.device(_cache_name(workspace, name))
+    return known or workspace.settings.backbones[name].device
 
 
 def _fingerprint(settings: BackboneSettings, files: ModelFiles) -> str:

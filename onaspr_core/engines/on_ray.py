@@ -159,8 +159,8 @@ class RayEngine:
 
     def _hear(self, hand: Hand, news: News) -> None:
         """Do at home what a worker's workspace would have done."""
-        for name in news.models:
-            self._workspace.models.note(name)
+        for name, device in news.models.items():
+            self._workspace.models.note(name, device)
         self._workspace.store.damaged |= news.damaged
         self._workspace.store.repaired += news.repaired
         for act, arguments in news.errands:

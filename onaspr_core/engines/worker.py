@@ -36,7 +36,8 @@ LIBRARIES = ("torch", "diffusers", "transformers", "sentence-transformers", "av"
 class News:
     """What happened to a worker's workspace since it last told."""
 
-    models: list[str] = field(default_factory=list)
+    models: dict[str, str | None] = field(default_factory=dict)
+    """Devices by the names of the models that were loaded."""
     damaged: set[tuple[str, str]] = field(default_factory=set)
     repaired: int = 0
     errands: list[tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
@@ -133,7 +134,8 @@ class WorkerWorkspace(Workspace):
     def news(self) -> News:
         """Return what happened since the last call."""
         store, names = self.store, self.models.loaded
-        found = News(list(names[self._told_models :]), store.damaged, store.repaired, self._errands)
+        loaded = {name: self.models.device(name) for name in names[self._told_models :]}
+        found = News(loaded, store.damaged, store.repaired, self._errands)
         store.damaged, store.repaired = set(), 0
         self._errands, self._told_models = [], len(names)
         return found
@@ -203,7 +205,7 @@ class Worker:
         news = News()
         for one in _OPEN.values():
             own = one.news()
-            news.models += own.models
+            news.models |= own.models
             news.damaged |= own.damaged
             news.repaired += own.repaired
             news.errands += own.errands

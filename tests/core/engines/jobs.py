@@ -19,6 +19,12 @@ from onaspr_core.workspace import Workspace
 KIND = "note"
 
 
+class Pen:
+    """The model of these workers."""
+
+    device = "paper"
+
+
 def note_of(workspace: Workspace, name: str) -> str:
     """Return what is stored for an item."""
     return workspace.store.read(KIND, key_of(name)).decode()
@@ -50,7 +56,7 @@ def notes(workspace: Workspace) -> list[str]:
 
 @contextmanager
 def _open(workspace: Workspace, folder: Path) -> Iterator[Maker[str]]:
-    workspace.models.get("pen", str)
+    workspace.models.get("pen", Pen)
     (folder / f"opened-{os.getpid()}").touch()
     yield partial(_write, workspace, folder)
 

@@ -28,7 +28,7 @@ def test_items_are_made_by_workers_that_open_their_maker_once_and_tell_what_they
     pids = {note_of(workspace, name).split()[-2] for name in names}
     assert len(pids) == 2 and str(os.getpid()) not in pids
     assert {path.name for path in folder.glob("opened-*")} == {f"opened-{pid}" for pid in pids}
-    assert workspace.models.loaded == ("pen",)
+    assert workspace.models.loaded == ("pen",) and workspace.models.device("pen") == "paper"
     again = run_notes(workspace, [*names, "slow 8"], folder)
     assert (again.computed, again.reused) == (1, 8)
     assert note_of(workspace, "slow 8").split()[-2] in pids
