@@ -85,5 +85,5 @@ licences: install ## Write a bill of materials and the licences of what is insta
 	@$(BIN)/pip-licenses --format=markdown --with-urls --output-file=$(LICENCES)/licences.md > /dev/null
 	@echo "$(LICENCES)/sbom.cdx.json and $(LICENCES)/licences.md"
 
-clean: ## Remove everything that was made: data, history, environment.
-	rm -rf data .dagster $(VENV)
+clean: ## Remove what these commands made: the miniature, its store, history, environment.
+	rm -rf data/miniature data/store $(LICENCES) .dagster $(VENV)

@@ -1,4 +1,4 @@
-"""Items on a disk beside items on a server of S3 on loopback: written, listed, read, verified.
+"""Items on a disk beside items on a server of S3 on loopback: written, listed, read, and clips by range.
 
 The server is moto's, in a process of its own: Python, which answers some hundred requests a second whatever
 is asked of it. So the ratios tell what a request more or less costs, and not what a real object store does.

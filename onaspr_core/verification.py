@@ -1,7 +1,8 @@
 """`python -m onaspr_core.artifacts verify`: read a whole store, and say what of it is not as it was written.
 
-Every item's record, size and SHA-256 are checked, every shard's SHA-256, and that catalog and captions can be
-opened. With `--remove` what is damaged is set aside, for its asset to make it again.
+Every item's record, size and SHA-256 are checked, that every shard of the catalog is there, every shard's
+SHA-256, and that catalog and captions can be opened. With `--remove` damaged items are set aside and damaged
+shards are deleted, for their assets to make them again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 from onaspr_core.artifacts import ArtifactStore
 from onaspr_core.errors import UserError
 from onaspr_core.folders import AT_ONCE, Folder, explained
+from onaspr_core.pool.clip_catalog import lose_shards, used_shards
 from onaspr_core.pool.shards import delete_shard, list_shards
 from onaspr_core.settings import default_path, load_settings
 from onaspr_core.stored_kinds import asset_of
@@ -60,11 +62,11 @@ def verify(workspace: Workspace, *, remove: bool = False, tell: Tell = print) ->
         tell: Called with a line for each fault.
     """
     at_once = READERS if Folder(workspace.shards_path).is_local else max(READERS, AT_ONCE)
+    catalog = _database("catalog", _catalog, workspace, tell)
     with ThreadPoolExecutor(at_once) as readers:
         tallies = [_kind(workspace.store, kind, remove, readers, tell) for kind in workspace.store.kinds()]
-        tallies.append(_shards(workspace.shards_path, remove, readers, tell))
-    databases = (("catalog", _catalog), ("captions", _captions))
-    return [*tallies, *(_database(name, look, workspace, tell) for name, look in databases)]
+        tallies.append(_shards(workspace, not catalog.damaged, remove, readers, tell))
+    return [*tallies, catalog, _database("captions", _captions, workspace, tell)]
 
 
 def _kind(store: ArtifactStore, kind: str, remove: bool, readers: ThreadPoolExecutor, tell: Tell) -> Tally:
@@ -94,8 +96,12 @@ def _look_at(store: ArtifactStore, kind: str, key: str) -> Looked:
     return Looked(key, size, f"its {size} bytes are not the {record.get('bytes')} that were written; {then}")
 
 
-def _shards(root: str, remove: bool, readers: ThreadPoolExecutor, tell: Tell) -> Tally:
-    tally, folder = Tally(SHARDS), Folder(root)
+def _shards(
+    workspace: Workspace, has_catalog: bool, remove: bool, readers: ThreadPoolExecutor, tell: Tell
+) -> Tally:
+    tally, root = Tally(SHARDS), workspace.shards_path
+    folder, present = Folder(root), list_shards(root)
+    gone = used_shards(workspace) - present if has_catalog else set()
 
     def look(name: str) -> Looked:
         with folder.open(name) as file:
@@ -103,13 +109,19 @@ def _shards(root: str, remove: bool, readers: ThreadPoolExecutor, tell: Tell) ->
         whole = name == f"clips-{digest[:16]}.tar"
         return Looked(name, size, "" if whole else "its bytes are not those that were written")
 
-    for one in readers.map(look, sorted(list_shards(root))):
+    tally.missing = len(gone)
+    for name in sorted(gone):
+        tell(f"{SHARDS} {name}: its file is gone; materialize pool_clips")
+    for one in readers.map(look, sorted(present)):
         _count(tally, one)
         if one.trouble:
             if remove:
                 delete_shard(root, one.name)
+                gone.add(one.name)
             done = "it is deleted" if remove else "delete it"
             tell(f"{SHARDS} {one.name}: {one.trouble}; {done}, and materialize pool_clips")
+    if remove and gone and has_catalog:
+        lose_shards(workspace, gone)
     return tally
 
 

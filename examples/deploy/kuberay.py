@@ -20,6 +20,9 @@ DATA = "/srv/onaspr"
 SECONDS_TO_START = 1800
 """Machines with GPUs may have to be found, and pull the image."""
 
+ABANDONED = SECONDS_TO_START + 300
+"""In seconds. KubeRay ends a cluster that no run has connected to by then."""
+
 LONGEST_RUN = 14 * 24 * 3600
 """In seconds. KubeRay ends what takes longer; what was made is kept."""
 
@@ -77,7 +80,11 @@ def cluster(image: str, workers: int) -> KubeRayInteractiveJob:
             }
         ],
     )
-    job = InteractiveRayJobSpec(ray_cluster_spec=spec, active_deadline_seconds=LONGEST_RUN)
+    job = InteractiveRayJobSpec(
+        ray_cluster_spec=spec,
+        active_deadline_seconds=LONGEST_RUN,
+        pre_running_deadline_seconds=ABANDONED,
+    )
     return KubeRayInteractiveJob(
         lifecycle=Lifecycle(create=False),
         ray_job=InteractiveRayJobConfig(metadata={"namespace": NAMESPACE}, spec=job),

@@ -160,6 +160,22 @@ def lost_clips(workspace: Workspace) -> set[str]:
     return {key for key, status, shard in rows or () if status == "damaged" or shard not in present}
 
 
+def used_shards(workspace: Workspace) -> set[str]:
+    """Return the names of the shards in which clips are said to lie."""
+    rows = workspace.catalog.rows("select distinct shard from clips where status = 'ready'")
+    return {shard for (shard,) in rows or ()}
+
+
+def lose_shards(workspace: Workspace, shards: Collection[str]) -> None:
+    """Have the clips of shards that are gone made again."""
+    with workspace.catalog.write() as connection:
+        _create(connection)
+        connection.register("gone", _names(shards))
+        connection.execute(
+            "update clips set status = 'damaged' where status = 'ready' and shard in (from gone)"
+        )
+
+
 def clip_places(workspace: Workspace, keys: Sequence[str]) -> dict[str, Place]:
     """Return where clips lie, by key.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from onaspr_core.artifacts import ArtifactStore, content_key
+from onaspr_core.pool.clip_catalog import enter_clips, lost_clips
 from onaspr_core.pool.shards import Clip, write_shard
 from onaspr_core.settings import load_settings
 from onaspr_core.verification import main
@@ -19,7 +20,7 @@ def stored(settings_file: Path) -> Workspace:
     workspace = Workspace(load_settings(settings_file))
     for key in KEYS:
         workspace.store.write("inverted-latent", key, ".bin", key.encode() * 9, {})
-    write_shard(workspace.shards_path, [Clip("k", b"mp4", "a cat", {})])
+    enter_clips(workspace, write_shard(workspace.shards_path, [Clip("k", b"mp4", "a cat", {})]), {})
     with workspace.catalog.write() as connection:
         connection.execute("create table t (n integer)")
     return workspace
@@ -38,7 +39,7 @@ def test_a_whole_store_has_no_faults(stored: Workspace, capsys: pytest.CaptureFi
     assert verify(stored) == 0
     told = capsys.readouterr().out
     assert columns(told, "inverted-latent") == ["6", "0.00", "0", "0", "0"]
-    assert columns(told, "shard")[0] == columns(told, "catalog")[0] == "1"
+    assert columns(told, "shard")[0] == "1" and columns(told, "catalog")[0] == "4"
 
 
 def test_every_fault_is_named_and_set_aside_only_where_that_is_asked(
@@ -68,6 +69,21 @@ def test_every_fault_is_named_and_set_aside_only_where_that_is_asked(
         KEYS[4:]
     )
     assert not shard.exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone"])
+def test_clips_of_a_shard_that_is_gone_wait_to_be_made_again(
+    stored: Workspace, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    [shard] = Path(stored.shards_path).iterdir()
+    shard.write_bytes(b"") if damage == "truncated" else shard.unlink()
+    for words in ((), ("--remove",)):
+        assert verify(stored, *words) == 1
+        told = capsys.readouterr().out
+        assert columns(told, "shard")[2:4] == (["0", "1"] if damage == "truncated" else ["1", "0"])
+        assert told.count(f"shard {shard.name}: ") == 1 and "materialize pool_clips" in told
+    assert verify(stored) == 0
+    assert lost_clips(stored) == {"k"}
 
 
 def test_a_catalog_that_cannot_be_opened_is_told(

@@ -67,6 +67,18 @@ def test_only_the_webserver_is_published_and_on_loopback_alone() -> None:
     assert all(rule["from"] for rule in policy["ingress"])
 
 
+def test_no_pod_runs_as_root() -> None:
+    pods = {
+        name: one["spec"]["template"]["spec"]
+        for (kind, name), one in objects().items()
+        if kind == "Deployment"
+    }
+    assert set(pods) == {"postgres", "code", "webserver", "daemon"}
+    for name, pod in pods.items():
+        told = pod["securityContext"]
+        assert told["runAsNonRoot"] and told["runAsUser"] and told["fsGroup"], name
+
+
 def test_secrets_come_from_the_environment_and_every_variable_is_documented() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     passed_on = {name for name, value in COMPOSE["services"]["code"]["environment"].items() if value is None}
@@ -112,7 +124,9 @@ def test_what_kuberay_is_asked_for_exists_and_lies_at_the_path_that_the_runs_use
     told = {one["name"]: one.get("value", "") for one in code["env"]}
     made = kuberay().cluster(told["ONASPR_IMAGE"], int(told["ONASPR_GPU_WORKERS"]))
     context: Any = SimpleNamespace(log=object())
-    spec = made.ray_job.to_k8s(context)["spec"]["rayClusterSpec"]
+    job = made.ray_job.to_k8s(context)["spec"]
+    assert made.timeout < job["preRunningDeadlineSeconds"] < job["activeDeadlineSeconds"]
+    spec = job["rayClusterSpec"]
     head, (workers,) = spec["headGroupSpec"], spec["workerGroupSpecs"]
     assert head["rayStartParams"] == {"num-cpus": "0"}
     assert workers["replicas"] == 8
