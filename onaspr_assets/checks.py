@@ -21,7 +21,7 @@ from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.retrieval import caption_embeddings, neighbours, prompts
 from onaspr_assets.rewriting import rewritten_prompts
 from onaspr_core.checks.finding import Finding
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.markdown import table
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
@@ -60,7 +60,7 @@ def _check(
                 opened = workspace.open()
                 given = [opened.settings.experiment(context.partition_key)] if by_experiment else []
                 found = look(opened, *given)
-            except UserError as problem:
+            except PlainError as problem:
                 found = Finding(passed=False, summary=str(problem))
             return result_of(found, blocking)
 

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 
 
 @contextmanager
 def told_to_people() -> Iterator[None]:
-    """Turn a `UserError` into a failure of the step that says the same. Other errors pass as they are."""
+    """Turn a `PlainError` into a failure of the step that says the same. Other errors pass as they are."""
     try:
         yield
-    except UserError as problem:
+    except PlainError as problem:
         raise dg.Failure(description=str(problem), allow_retries=False) from None

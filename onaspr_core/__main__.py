@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.settings import default_path, load_settings
 
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(chosen.settings)
         if chosen.experiment is not None:
             settings.experiment(chosen.experiment)
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     for section in ("pools", "backbones", "experiments"):

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import PlainError, UserError
 from onaspr_core.folders import Answer, Folder, Item
 from onaspr_core.sealing import sealed, unsealed
 from onaspr_core.stored_kinds import asset_of
@@ -184,7 +184,7 @@ class ArtifactStore:
         told = f"{kind} {key} in the store {self._folder} is damaged: {why}"
         try:
             self._put(_mark_name(kind, key), why.encode())
-        except (OSError, UserError) as problem:
+        except (OSError, PlainError) as problem:
             path = self._folder.path(_record_name(kind, key))
             return UserError(f"{told}, and it cannot be set aside ({problem}); delete {path}")
         return UserError(f"{told}; materialize {asset_of(kind, record)} to have it made again")
@@ -277,14 +277,10 @@ class ArtifactStore:
 
     def _has_payload(self, kind: str, key: str) -> bool:
         """Look for the payload of an item that a listing showed without one; set it aside if it has none."""
-        try:
+        with suppress(UserError):
             if self._folder.has(_payload_name(kind, key, self.record(kind, key))):
                 return True
             self.set_aside(kind, key, "its file is gone")
-        except StoreError:
-            raise
-        except UserError:
-            pass
         return False
 
     def _names(self, kind: str, prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 A file appears whole or not at all. On a disk it is written aside and moved; an object store shows an object
 only once it has all of it, so there it is put under its own name at once. Listings are never kept from one
 look to the next. Keys and addresses of an object store come from the environment, and what goes wrong there
-is told as a UserError. What LanceDB needs for the same places is here too.
+is told as a StoreError. What LanceDB needs for the same places is here too.
 """
 
 import io
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import PlainError, StoreError, UserError
 from onaspr_core.whole_files import write_whole
 
 AT_ONCE = 10
@@ -66,7 +66,7 @@ def explained(place: str) -> Iterator[None]:
         yield
     except Exception as problem:
         one_file = isinstance(problem, FileNotFoundError) and "NoSuchBucket" not in _words(problem)
-        if one_file or isinstance(problem, UserError) or not is_url(place):
+        if one_file or isinstance(problem, PlainError) or not is_url(place):
             raise
         remedy = _remedy(problem)
         if remedy is None:
@@ -189,7 +189,8 @@ class Folder:
         """Write a file, whole or not at all; one of that name is replaced.
 
         Raises:
-            UserError: when there is no room for it, or the object store refuses it (a `StoreError`).
+            UserError: when there is no room for it.
+            StoreError: when the object store refuses it.
         """
         filesystem, root = self._opened
         if self.is_local:

@@ -21,7 +21,7 @@ from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, devi
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
 from onaspr_core.diffusion.gate import gated_eta
 from onaspr_core.diffusion.semantics import rewritten_step_count
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
 from onaspr_core.media.contact_sheet import contact_sheet
@@ -216,8 +216,6 @@ def _make_batch(
     for item in batch:
         try:
             ready.append((item, _initial_noise(workspace, e, backbone, item)))
-        except StoreError:
-            raise
         except UserError as problem:
             yield Failure(item.prompt.id, str(problem))
     if not ready:

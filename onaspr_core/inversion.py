@@ -20,7 +20,7 @@ from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.registry import TOO_LARGE, backbone_fingerprint, device_in_use, open_backbone
 from onaspr_core.compute import Failure, Maker, Outcome, run_items
-from onaspr_core.errors import PassingError, StoreError, UserError
+from onaspr_core.errors import PassingError, UserError
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.pool.clip_catalog import known_places
 from onaspr_core.pool.clips import read_clip, read_clip_at
@@ -177,8 +177,6 @@ def _invert_batch(
         try:
             clip = read_clip_at(workspace, item.clip_key, item.place)
             readable.append((item, *fit_frames(clip, *backbone.video_shape)))
-        except StoreError:
-            raise
         except UserError as problem:
             told = f"its clip cannot be read: {problem}"
             yield Failure(item.pair_id, told, passing=isinstance(problem, PassingError))

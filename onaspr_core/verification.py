@@ -19,7 +19,7 @@ from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from onaspr_core.artifacts import ArtifactStore
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError, UserError
 from onaspr_core.folders import AT_ONCE, Folder, explained
 from onaspr_core.pool.clip_catalog import lose_shards, used_shards
 from onaspr_core.pool.shards import delete_shard, list_shards
@@ -201,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
         started = time.monotonic()
         tallies = verify(workspace, remove=chosen.remove)
         seconds = time.monotonic() - started
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 2
     print(*as_text(tallies), sep="\n")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError, UserError
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written; one that is left over is of no use."""
@@ -27,7 +27,7 @@ def told_where_there_is_no_room(path: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except PlainError:
         raise
     except Exception as problem:
         told = str(problem).lower()

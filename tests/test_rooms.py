@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from onaspr_core.errors import PlainError, StoreError, UserError
+
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "sentence_transformers")
 
@@ -34,6 +36,20 @@ def test_the_assets_hold_no_method() -> None:
         assert not {
             name for name in imported(file) if name.split(".")[0] in {*HEAVY, "numpy", "duckdb", "lancedb"}
         }
+
+
+def caught_to_be_shown(file: Path) -> Iterator[str]:
+    """What is caught by name where its text is printed to the error stream."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ExceptHandler) and node.type and "file=sys.stderr" in ast.unparse(node):
+            yield ast.unparse(node.type)
+
+
+def test_commands_show_every_error_that_is_for_people() -> None:
+    shown = {str(file.relative_to(ROOT)): list(caught_to_be_shown(file)) for file in CORE_FILES}
+    caught = {file: names for file, names in shown.items() if names}
+    assert len(caught) > 5 and issubclass(StoreError, PlainError) and not issubclass(StoreError, UserError)
+    assert not {file: names for file, names in caught.items() if "PlainError" not in names}
 
 
 def test_loading_the_definitions_imports_no_model_library() -> None:

@@ -148,11 +148,7 @@ class RayEngine:
         piece = _taken_back(hand, ref)
         self._hear(hand, answer.news)
         if answer.trouble is not None:
-            raise (
-                UserError(answer.trouble.text)
-                if answer.trouble.for_people
-                else RuntimeError(answer.trouble.text)
-            )
+            raise answer.trouble.error(answer.trouble.text)
         if isinstance(answer.result, Made):
             hand.size = answer.result.next_size
         return _Again(done=[(piece, answer.result)])

@@ -22,7 +22,7 @@ from onaspr_core.catalog import Catalog
 from onaspr_core.compute import Failure
 from onaspr_core.engines.local import LocalEngine, in_batches
 from onaspr_core.engines.protocol import Input, Item, Making, Work
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.progress import logger
 from onaspr_core.settings import Settings
 from onaspr_core.versions import library_versions
@@ -46,9 +46,9 @@ class News:
 
 @dataclass(frozen=True)
 class Trouble:
-    """An error that ended a piece of work: a `UserError` or one of the program, and its text or traceback."""
+    """An error that ended a piece of work: what to raise at home, with its text or traceback."""
 
-    for_people: bool
+    error: type[Exception]
     text: str
 
 
@@ -195,10 +195,10 @@ class Worker:
                 self._do = self._opened.enter_context(open_session())
                 self._session = session
             result = self._do(items)
-        except UserError as problem:
-            trouble = Trouble(True, str(problem))
+        except PlainError as problem:
+            trouble = Trouble(type(problem), str(problem))
         except Exception:
-            trouble = Trouble(False, traceback.format_exc())
+            trouble = Trouble(RuntimeError, traceback.format_exc())
         return Told(result, trouble, self._news())
 
     def _news(self) -> News:

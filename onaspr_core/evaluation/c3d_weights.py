@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError, UserError
 from onaspr_core.whole_files import write_whole
 
 CONVOLUTIONS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         convert(chosen.weights, chosen.mean, chosen.out)
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     print(chosen.out)

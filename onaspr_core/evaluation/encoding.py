@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Maker, Outcome, run_items
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import (
     Arrays,
     FeatureExtractor,
@@ -139,8 +139,6 @@ def _sampled(batch: Sequence[FeatureItem]) -> Iterator[_Sampled | Failure]:
         try:
             frames = read()
             yield from [_sample(item, frames) for item in own]
-        except StoreError:
-            raise
         except UserError as problem:
             yield Failure(own[0].name, str(problem))
 

@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any
 
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, merge, run_items, version_of
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.evaluation.comparisons import by_prompt
 from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.evaluation.encoding import make_features
@@ -113,8 +113,6 @@ def _measure(workspace: Workspace, scorer: Scorer, batch: Sequence[ScoreItem]) -
     for item in batch:
         try:
             measured = scorer.measure(item)
-        except StoreError:
-            raise
         except UserError as problem:
             yield Failure(item.name, str(problem))
             continue

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError, UserError
 from onaspr_core.miniature.attributes import Scene, held_out_combinations, random_scenes
 from onaspr_core.miniature.grammar import caption
 from onaspr_core.miniature.rendering import FPS, SOURCE_FRAMES, source_frames
@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         render_world(options.root, options.pool_size, options.seed)
-    except UserError as error:
+    except PlainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{options.pool_size} pool clips and their benchmark lie in {options.root}")

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.pool.shards import Place, index_shard, list_shards, sweep_partials
 from onaspr_core.progress import logger
 from onaspr_core.workspace import Workspace
@@ -325,8 +325,6 @@ def _found_in(workspace: Workspace, shards: Iterable[str]) -> list[Place]:
     for shard in shards:
         try:
             found = index_shard(workspace.shards_path, shard)
-        except StoreError:
-            raise
         except UserError as problem:
             logger.warning("%s; it is left alone", problem)
             continue

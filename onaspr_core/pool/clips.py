@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from onaspr_core.compute import Failure, Outcome, Preview, version_of
-from onaspr_core.errors import PassingError, StoreError, UserError
+from onaspr_core.errors import PassingError, UserError
 from onaspr_core.media.contact_sheet import contact_sheet
 from onaspr_core.media.video import Frames, read_frames
 from onaspr_core.pool.clip_catalog import (
@@ -167,8 +167,6 @@ def readable_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[F
             if key not in places:
                 raise no_clip(key)
             yield read_frames(io.BytesIO(_bytes_at(workspace, places[key])))
-        except StoreError:
-            raise
         except UserError as problem:
             yield problem
 
@@ -176,8 +174,6 @@ def readable_clips(workspace: Workspace, clip_keys: Sequence[str]) -> Iterator[F
 def _bytes_at(workspace: Workspace, place: Place) -> bytes:
     try:
         return read_clip_bytes(workspace.shards_path, place)
-    except StoreError:
-        raise
     except UserError as problem:
         if not workspace.at_home:
             if isinstance(problem, DamagedClipError):

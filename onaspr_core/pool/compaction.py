@@ -9,7 +9,7 @@ belong here: the form of shards (`shards`) and the tables (`clip_catalog`).
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.pool.clip_catalog import (
     ShardUse,
     clips_in,
@@ -107,8 +107,6 @@ def _kept_clips(workspace: Workspace, kept: Mapping[str, str], shards: Sequence[
                 try:
                     found = read_shard(workspace.shards_path, shard)
                     yield from (clip for clip in found if kept.get(clip.key) == shard)
-                except StoreError:
-                    raise
                 except UserError as problem:
                     logger.warning("%s; it is left alone", problem)
             advance(1)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from onaspr_core.artifacts import ArtifactStore, content_key
 from onaspr_core.compute import version_of
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest_table import live_clip_keys, withdrawn_pairs
 from onaspr_core.pool.settings import PoolSettings
@@ -139,8 +139,6 @@ def _records(store: ArtifactStore, kind: str) -> list[tuple[str, dict[str, Any]]
     def record(key: str) -> dict[str, Any] | None:
         try:
             return store.record(kind, key)
-        except StoreError:
-            raise
         except UserError as problem:
             logger.warning("%s", problem)
             return None

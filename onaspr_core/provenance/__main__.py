@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.provenance.answer import Provenance, provenance_of
 from onaspr_core.settings import default_path, load_settings
 from onaspr_core.workspace import Workspace
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         answer = provenance_of(Workspace(load_settings(chosen.settings)), chosen.what)
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     print(json.dumps(asdict(answer), indent=1, ensure_ascii=False) if chosen.json else as_text(answer))

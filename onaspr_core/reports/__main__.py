@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.evaluation.score_table import scores_of
 from onaspr_core.reports.files import report_folder
 from onaspr_core.reports.tables import text_table
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder, page = report_folder(workspace, experiment), "index.html"
         there = f"Report: {folder.path(page)}"
         print(f"\n{there}" if folder.has(page) else "\nThere is no report yet; materialize `gallery`.")
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from onaspr_core.compute import Failure, Maker, Outcome, run_items
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.folders import Folder
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
@@ -96,8 +96,6 @@ def _write(folder: Folder, ledger: _Ledger, batch: Sequence[ReportFile]) -> Iter
     for file in batch:
         try:
             data = file.make()
-        except StoreError:
-            raise
         except UserError as problem:
             yield Failure(file.path, str(problem))
             continue

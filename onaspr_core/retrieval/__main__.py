@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.retrieval.lookup import CaptionSearch
 from onaspr_core.settings import default_path, load_settings
 from onaspr_core.workspace import Workspace
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         search = CaptionSearch(Workspace(load_settings(chosen.settings)), chosen.pool, in_memory=False)
         found = search.search(chosen.prompt, chosen.k, chosen.size, chosen.exact)
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     print(f"{'cosine':>7}  {'rank':>19}  pair, caption")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.settings import default_path, load_settings
 
 
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         settings = load_settings(chosen.settings)
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     for name in settings.studies.experiments:

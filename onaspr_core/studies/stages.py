@@ -9,7 +9,7 @@ from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 from onaspr_core.compute import Failure, Maker, Outcome, merge, run_items, version_of
-from onaspr_core.errors import StoreError, UserError
+from onaspr_core.errors import UserError
 from onaspr_core.evaluation.features import feature_sets
 from onaspr_core.evaluation.scores import Made, score_made
 from onaspr_core.reports.figures import COMPARED, Shown, draw_shown, draw_strips, shown_videos
@@ -148,8 +148,6 @@ def _time(workspace: Workspace, e: Experiment, stages: Sequence[str]) -> Iterato
     for stage in stages:
         try:
             keep_time(workspace, e, measure(workspace, e, stage))
-        except StoreError:
-            raise
         except UserError as problem:
             yield Failure(stage, str(problem))
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from onaspr_core.batches import is_out_of_memory
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.settings import default_path, load_settings
 from onaspr_core.training.scvideo import Plan, train
 from onaspr_core.workspace import Workspace
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         train(Workspace(load_settings(settings)), backbone, pool, output, Plan(**chosen), resume)
-    except UserError as problem:
+    except PlainError as problem:
         print(problem, file=sys.stderr)
         return 1
     except RuntimeError as problem:

@@ -11,7 +11,7 @@ from onaspr_assets.checks import CHECKS, result_of
 from onaspr_core import prompts
 from onaspr_core.checks.finding import Finding
 from onaspr_core.compute import Outcome
-from onaspr_core.errors import UserError
+from onaspr_core.errors import StoreError, UserError
 from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
@@ -109,11 +109,12 @@ def test_in_one_run_nothing_downstream_of_a_failed_check_is_made(
     assert steps(result, dg.DagsterEventType.STEP_FAILURE) == ["prompts_every_prompt_is_in_the_catalog"]
 
 
+@pytest.mark.parametrize("kind", [UserError, StoreError])
 def test_what_a_person_can_mend_is_a_failed_check_and_no_crash(
-    settings_file: Path, monkeypatch: pytest.MonkeyPatch
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     def refuse(workspace: Workspace, e: Experiment) -> None:
-        raise UserError(f"prompt file {e.prompts} cannot be read; put it there")
+        raise kind(f"prompt file {e.prompts} cannot be read; put it there")
 
     monkeypatch.setattr("onaspr_core.checks.retrieval.experiment_prompts", refuse)
     result = run(settings_file, "prompts")

@@ -17,7 +17,7 @@ import pytest
 from onaspr_core.artifacts import ArtifactStore
 from onaspr_core.compute import Failure, Outcome
 from onaspr_core.engines import local
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
 from onaspr_core.evaluation.features import reference_features
 from onaspr_core.evaluation.scores import score_experiment
@@ -97,7 +97,7 @@ def materialize(folder: Path) -> None:
             try:
                 with one_at_a_time(workspace, name):
                     outcome = run_stage(workspace, partial(_of_the_experiment, stage))
-            except UserError as problem:
+            except PlainError as problem:
                 (folder / ERROR).write_text(str(problem))
                 raise SystemExit(1) from None
             assert not outcome.failures, (name, outcome.failures)

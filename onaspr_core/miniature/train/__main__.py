@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from onaspr_core.devices import chosen_device
-from onaspr_core.errors import UserError
+from onaspr_core.errors import PlainError, UserError
 from onaspr_core.miniature.train import (
     autoencoder,
     classifiers,
@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in STAGES if options.stage == "all" else [options.stage]:
             STAGES[name](job)
-    except UserError as error:
+    except PlainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"done: {job.out}")

@@ -12,7 +12,7 @@ import ray
 
 from onaspr_core.compute import Failure, Outcome, run_items
 from onaspr_core.engines.protocol import Maker
-from onaspr_core.errors import UserError
+from onaspr_core.errors import StoreError, UserError
 from onaspr_core.progress import logger
 from onaspr_core.workspace import Workspace
 
@@ -81,6 +81,8 @@ def _happens(workspace: Workspace, folder: Path, name: str) -> Failure | None:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "refused":
         raise UserError(f"{name} is not for us")
+    if what == "away":
+        raise StoreError(f"{name} does not answer")
     if what == "broken":
         raise ZeroDivisionError(name)
     if what == "catalog":

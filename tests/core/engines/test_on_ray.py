@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from onaspr_core.compute import Failure
 from onaspr_core.engines import crew
-from onaspr_core.errors import UserError
+from onaspr_core.errors import StoreError, UserError
 from tests.core.engines.conftest import Open, begun
 from tests.core.engines.jobs import note_of, notes, numbered, run_notes, squares
 
@@ -72,6 +72,8 @@ def test_what_a_person_must_mend_ends_the_stage_with_its_sentence_and_keeps_what
     with pytest.raises(UserError, match=r"^refused b is not for us$"):
         run_notes(workspace, ["a", "refused b", "slow c"], folder)
     assert note_of(workspace, "a").startswith("a ")
+    with pytest.raises(StoreError, match=r"^away d does not answer$"):
+        run_notes(workspace, ["away d"], folder)
     with pytest.raises(RuntimeError, match=r"in _happens[\s\S]*ZeroDivisionError: broken d"):
         run_notes(workspace, ["broken d"], folder)
     assert run_notes(workspace, ["a", "slow c"], folder).reused == 1
