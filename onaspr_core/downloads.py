@@ -7,11 +7,12 @@ import hashlib
 import uuid
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from onaspr_core.addresses import private_address, refusal
+from onaspr_core.addresses import is_allowed, private_address, refusal
 from onaspr_core.errors import PassingError, UserError
 from onaspr_core.paths import file_sha256
 from onaspr_core.progress import logger
@@ -101,7 +102,25 @@ def _fetch(url: str, partial: Path) -> str:
 
 
 def _look_where_it_leads(request: httpx2.Request) -> None:
-    """Refuse a request, the first or a redirect's, into a private network; what comes is checked anyway."""
-    address = private_address(request.url.host)
+    """Refuse a request, the first or a redirect's, into a private network; what comes is checked anyway.
+
+    Its name is looked up here, for a proxy too, and its address is looked at again once it is connected to,
+    before anything is sent: in between the name may have come to mean another.
+    """
+    url = request.url
+    address, direct = private_address(url.host), False
     if address is not None:
-        raise UserError(refusal(str(request.url), request.url.host, address))
+        raise UserError(refusal(str(url), url.host, address))
+
+    def look_at_connection(event: str, told: dict[str, Any]) -> None:
+        nonlocal direct
+        if event == "connection.connect_tcp.started":
+            direct = told["host"] == url.raw_host.decode("ascii")
+        if event == "connection.connect_tcp.complete" and direct:
+            stream = told["return_value"]
+            address = str(stream.get_extra_info("server_addr")[0])
+            if not is_allowed(address):
+                stream.close()
+                raise UserError(refusal(str(url), url.host, address))
+
+    request.extensions["trace"] = look_at_connection

@@ -1,6 +1,7 @@
 """Files behind a URL: a server on this machine gives them, others, or nothing."""
 
 import hashlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,35 @@ def test_nothing_is_downloaded_from_a_private_network(
     with pytest.raises(UserError, match=r"the host 127\.0\.0\.1 lies in a private network"):
         downloaded(f"{server.address}/good.pt", SHA256)
     assert (server.asked, left(tmp_path)) == (["/inside.pt"], [])
+
+
+def test_a_name_that_comes_to_mean_a_private_address_is_refused_when_it_is_connected_to(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(PRIVATE_NETWORKS, "")
+    monkeypatch.setenv("NO_PROXY", "rebound.example")
+    port, meant = int(server.address.rpartition(":")[2]), ["127.0.0.1", "8.8.8.8"]
+
+    def resolved(*_: object, **__: object) -> list[tuple[object, ...]]:
+        address = (meant.pop() if len(meant) > 1 else meant[0], port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address)]
+
+    monkeypatch.setattr("socket.getaddrinfo", resolved)
+    with pytest.raises(UserError, match=r"rebound\.example lies in a private network \(127\.0\.0\.1\)"):
+        downloaded(f"http://rebound.example:{port}/good.pt", SHA256)
+    assert (meant, server.asked, left(tmp_path)) == (["127.0.0.1"], [], [])
+
+
+def test_a_proxy_that_the_environment_names_may_lie_in_a_private_network(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, server.address)
+    monkeypatch.setenv(PRIVATE_NETWORKS, "")
+    with pytest.raises(UserError, match=r"the host 10\.0\.0\.1 lies in a private network"):
+        downloaded("http://10.0.0.1/good.pt", SHA256)
+    assert downloaded("http://8.8.8.8/good.pt", SHA256).read_bytes() == DATA
+    assert server.asked == ["http://8.8.8.8/good.pt"]
 
 
 def test_a_file_that_has_no_end_is_given_up(
