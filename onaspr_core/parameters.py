@@ -14,6 +14,7 @@ from onaspr_core.artifacts import content_key
 from onaspr_core.backbones.settings import WITHOUT_EFFECT
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.settings import PAPER
+from onaspr_core.folders import is_url
 from onaspr_core.options import inversion_options, mixing_options
 from onaspr_core.paths import file_sha256, folder_fingerprint, resolve
 from onaspr_core.settings import (
@@ -166,7 +167,7 @@ def _listing(s: Settings, pool: PoolSettings) -> str | None:
     path = Path(resolve(pool.path, s.base))
     if path.is_file() and pool.format not in ("webdataset", "parquet"):
         return file_sha256(path)
-    if "://" in pool.path:
+    if is_url(pool.path):
         return pool.path
     try:
         files = source_files(source_of(pool, s.base))

@@ -156,7 +156,7 @@ def _path_of(network: Any) -> Any:
 def _missing_file(key: str, path: str, base: Path) -> str:
     try:
         found = resolve(path, base)
-        if "://" in found or Path(found).exists() or any(Path("/").glob(found.lstrip("/"))):
+        if is_url(found) or Path(found).exists() or any(Path("/").glob(found.lstrip("/"))):
             return ""
     except UserError as problem:
         return f"{key}: {problem}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.settings import NetworkSettings
+from onaspr_core.folders import is_url
 from onaspr_core.paths import may_be_hub_id, resolve
 
 FILES = (".pt", ".safetensors")
@@ -33,7 +34,7 @@ def locate(told: str, network: NetworkSettings, base: Path, check: Callable[[Pat
         UserError: for a URL or hub id whose files cannot be had, and what `check` raises.
     """
     found = resolve(network.path, base)
-    if "://" in found:
+    if is_url(found):
         return _downloaded(told, network)
     place = Path(found)
     if place.exists() or place.suffix in FILES or not may_be_hub_id(network.path):

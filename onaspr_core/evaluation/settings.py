@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from onaspr_core.evaluation.published import PUBLISHED
+from onaspr_core.folders import is_url
 from onaspr_core.setting_types import Count, Section
 
 
@@ -40,7 +41,7 @@ def _form(value: Any) -> str | None:
 
 def _pinned(network: str | NetworkSettings) -> str | NetworkSettings:
     path, sha256 = (network, None) if isinstance(network, str) else (network.path, network.sha256)
-    if "://" in path and sha256 is None:
+    if is_url(path) and sha256 is None:
         raise ValueError(f"a URL needs its hash: write {{ path = {path!r}, sha256 = … }}")
     return network
 
