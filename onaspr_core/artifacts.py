@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -260,9 +261,9 @@ class ArtifactStore:
         """Return the named arrays of an item that `write_tensors` stored.
 
         Raises:
-            UserError: as `read`, and when one holds a value that is not finite.
+            UserError: as `read`, when it is no safetensors file, and when a value is not finite.
         """
-        tensors = dict(load_safetensors(self.read(kind, key)))
+        tensors = self._parsed(kind, key, load_safetensors)
         if broken := _not_finite(tensors):
             raise self.set_aside(kind, key, broken)
         return tensors
@@ -272,8 +273,20 @@ class ArtifactStore:
         self.write(kind, key, ".json", json.dumps(value, indent=1, ensure_ascii=False).encode(), record)
 
     def read_json(self, kind: str, key: str) -> Any:
-        """Return the value that `write_json` stored."""
-        return json.loads(self.read(kind, key))
+        """Return the value that `write_json` stored.
+
+        Raises:
+            UserError: as `read`, and when it is no JSON.
+        """
+        return self._parsed(kind, key, json.loads)
+
+    def _parsed(self, kind: str, key: str, parse: Callable[[bytes], Answer]) -> Answer:
+        """Read an item; set aside one whose bytes are as they were written and yet not of its form."""
+        data = self.read(kind, key)
+        try:
+            return parse(data)
+        except (SafetensorError, KeyError, ValueError, RecursionError) as problem:
+            raise self.set_aside(kind, key, f"it cannot be read as what it is: {problem}") from problem
 
     def _has_payload(self, kind: str, key: str) -> bool:
         """Look for the payload of an item that a listing showed without one; set it aside if it has none."""

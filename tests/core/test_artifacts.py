@@ -158,6 +158,27 @@ def test_an_array_that_is_not_finite_is_not_stored_and_one_that_was_is_set_aside
     assert not store.has("inverted-latent", key)
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"",
+        b"no arrays",
+        b"[" * 100_000,
+        b"\x08" + bytes(7) + b"\xff" * 8,
+        save({"a": np.zeros(2, np.float32)}).replace(b'"F32"', b'"F99"'),
+        save({"a": np.zeros(2, np.float16)}).replace(b'"F16"', b'"BF16"').replace(b"}}  ", b"}} "),
+    ],
+)
+def test_an_item_that_is_not_of_its_form_is_set_aside(tmp_path: Path, forged: bytes) -> None:
+    store = ArtifactStore(str(tmp_path))
+    for key, read in (("ab" * 20, store.read_tensors), ("cd" * 20, store.read_json)):
+        store.write("inverted-latent", key, ".safetensors", forged, {})
+        with pytest.raises(UserError, match=r"cannot be read as what it is: .*materialize inverted"):
+            read("inverted-latent", key)
+        assert not store.has("inverted-latent", key)
+        assert ("inverted-latent", key) in store.damaged
+
+
 def test_two_writers_of_one_item_leave_one_of_them_whole_however_they_interleave(tmp_path: Path) -> None:
     key = "ab" * 20
 
