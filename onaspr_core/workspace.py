@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model")
 
+Errand = tuple[Callable[..., None], tuple[Any, ...]]
+"""A function of a module, called with the workspace at home and these arguments."""
+
 
 class ModelCache:
     """Models by name, loaded when first asked for and kept for the run."""
@@ -71,11 +74,11 @@ class Workspace:
     does the table of captions where LanceDB is not known to open such a URL.
 
     A workspace that is sent to another process is opened there with the same settings, and not by that alone
-    the same: a worker, which is not `at_home`, has models of its own and no catalog
-    (`onaspr_core.engines.worker`).
+    the same: a worker has models of its own, no catalog and `errands` (`onaspr_core.engines.worker`).
     """
 
-    at_home = True
+    errands: list[Errand] | None = None
+    """What a worker leaves to the process that runs the stage, which has the catalog; None at home."""
 
     def __init__(self, settings: Settings, connect: Callable[[], None] | None = None) -> None:
         """Open nothing yet: every store is made when it is first written.
@@ -114,10 +117,6 @@ class Workspace:
                 "'.[ray]'`"
             ) from None
         return RayEngine(self, self._connect)
-
-    def here_or_home(self, act: Callable[..., None], *arguments: Any) -> None:
-        """Call `act(workspace, *arguments)` where the catalog may be written: for a worker, at home."""
-        act(self, *arguments)
 
     def close(self) -> None:
         """Let go of the workers, if there are any."""

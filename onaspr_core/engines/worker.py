@@ -26,7 +26,7 @@ from onaspr_core.errors import PlainError
 from onaspr_core.progress import logger
 from onaspr_core.settings import Settings
 from onaspr_core.versions import library_versions
-from onaspr_core.workspace import Workspace
+from onaspr_core.workspace import Errand, Workspace
 
 LIBRARIES = ("torch", "diffusers", "transformers", "sentence-transformers", "av", "numpy", "safetensors")
 """Those whose versions may show in what is made."""
@@ -40,7 +40,7 @@ class News:
     """Devices by the names of the models that were loaded."""
     damaged: set[tuple[str, str]] = field(default_factory=set)
     repaired: int = 0
-    errands: list[tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
+    errands: list[Errand] = field(default_factory=list)
     log: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -116,28 +116,22 @@ class NoCatalog(Catalog):
 class WorkerWorkspace(Workspace):
     """A workspace without a catalog, whose errands are run at home."""
 
-    at_home = False
-
     def __init__(self, settings: Settings) -> None:
         """Open nothing yet."""
         super().__init__(settings)
         self.catalog = NoCatalog(self.catalog.path)
         self.engine = LocalEngine()
         self.processors = _share[0]
-        self._errands: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self.errands: list[Errand] = []
         self._told_models = 0
-
-    def here_or_home(self, act: Callable[..., None], *arguments: Any) -> None:
-        """Leave it to the process that runs the stage."""
-        self._errands.append((act, arguments))
 
     def news(self) -> News:
         """Return what happened since the last call."""
         store, names = self.store, self.models.loaded
         loaded = {name: self.models.device(name) for name in names[self._told_models :]}
-        found = News(loaded, store.damaged, store.repaired, self._errands)
+        found = News(loaded, store.damaged, store.repaired, self.errands)
         store.damaged, store.repaired = set(), 0
-        self._errands, self._told_models = [], len(names)
+        self.errands, self._told_models = [], len(names)
         return found
 
 

@@ -175,9 +175,9 @@ def _bytes_at(workspace: Workspace, place: Place) -> bytes:
     try:
         return read_clip_bytes(workspace.shards_path, place)
     except UserError as problem:
-        if not workspace.at_home:
+        if workspace.errands is not None:
             if isinstance(problem, DamagedClipError):
-                workspace.here_or_home(forget_clip, place)
+                workspace.errands.append((forget_clip, (place,)))
             raise PassingError(str(problem)) from problem
         # Another process may have compacted the shard since the place was looked up.
         now = clip_places(workspace, [place.key])[place.key]
