@@ -35,6 +35,10 @@ python_logs: {managed_python_loggers: [onaspr, openai, httpx2, httpcore2], pytho
 UNTIL_REWRITES = (
     *("pool_manifest", "pool_clips", "caption_embeddings", "prompts", "neighbours", "rewritten_prompts"),
 )
+UNTIL_REPORT = (
+    *("inverted_latents", "baseline_videos", "ona_videos", "spr_videos", "ona_spr_videos"),
+    *("benchmark_videos", "reference_features", "scores", "tables", "figures", "gallery", "report"),
+)
 
 
 class Planted:
@@ -79,6 +83,11 @@ class Planted:
                 for entry in instance.all_logs(run.run_id):
                     yield f"event of {run.run_id}", f"{entry} {serialize_value(entry)}"
 
+    @property
+    def reports(self) -> Path:
+        """Where reports are written."""
+        return self.folder / "store" / "reports"
+
     def expect_no_key(self) -> int:
         """Look for every key everywhere; return at how many places."""
         places = list(self.left())
@@ -86,6 +95,11 @@ class Planted:
             found = [place for place, text in places if key in text]
             assert not found, f"{name} stands in {found}"
         return len(places)
+
+
+def told_in(folder: Path) -> str:
+    """What all files of a report say."""
+    return "\n".join(file.read_bytes().decode("latin-1") for file in folder.rglob("*") if file.is_file())
 
 
 @pytest.fixture
@@ -110,19 +124,32 @@ def planted(
 
 def test_no_key_is_kept_when_the_endpoint_refuses_it_or_sends_it_back(planted: Planted) -> None:
     planted.endpoint.replies = [REFUSED]
-    failed = planted.run(*UNTIL_REWRITES, "spr_videos")
+    failed = planted.run(*UNTIL_REWRITES, *UNTIL_REPORT)
     steps = {event.step_key for event in failed.all_events if event.is_step_failure}
     assert not failed.success and steps == {"rewritten_prompts"}
     assert planted.endpoint.keys[-1] == f"Bearer {KEY}"
     assert planted.expect_no_key() > 100
 
     planted.endpoint.replies = list(TELLING)
-    done = planted.run("rewritten_prompts", "spr_videos")
+    done = planted.run("rewritten_prompts", *UNTIL_REPORT)
     assert done.success
+    assert planted.expect_no_key() > 100
+    assert 'data-name="one"' in (planted.reports / "index.html").read_text()
+    assert TELLING[-1].text in told_in(planted.reports / "one")
+
+    # A second run that ends half-way leaves the reports of the first one, and what it writes itself.
+    prompts = planted.folder / "prompts.txt"
+    prompts.write_text(prompts.read_text() + "a hat lies in a box\n")
+    planted.endpoint.replies = [REFUSED]
+    failed = planted.run("prompts", "neighbours", "rewritten_prompts", *UNTIL_REPORT)
+    assert not failed.success
+    assert planted.run("report").success
     assert planted.expect_no_key() > 100
 
     # What looks for keys finds them.
     with duckdb.connect(str(planted.folder / "store" / "catalog.duckdb")) as catalog:
         catalog.execute("create table told as select ? as text", [KEY])
-    with pytest.raises(AssertionError, match=r"OPENAI_API_KEY stands in \[.*told of"):
+    (planted.reports / "one" / "told.html").write_text(KEY)
+    with pytest.raises(AssertionError, match=r"OPENAI_API_KEY stands in \[.*told of") as found:
         planted.expect_no_key()
+    assert "told.html" in str(found.value)
