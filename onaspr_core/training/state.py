@@ -83,17 +83,11 @@ def save(
         average: Their moving averages; may be empty.
         told: What else there is, JSON values by name.
     """
-    tensors = {f"weight.{name}": parameter.detach() for name, parameter in named.items()}
-    tensors |= {f"average.{name}": value for name, value in average.items()}
-    for name, parameter in named.items():
-        tensors |= {f"{key}.{name}": value for key, value in optimizer.state[parameter].items()}
     folder = output / FOLDER / f"step-{step:09d}"
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    save_file(
-        {name: value.contiguous().cpu() for name, value in tensors.items()}, partial / "tensors.safetensors"
-    )
+    save_file(packed(named, optimizer, average), partial / "tensors.safetensors")
     (partial / "state.json").write_text(json.dumps({"step": step, **told}) + "\n", encoding="utf-8")
     partial.replace(folder)
     for other in folder.parent.glob("step-*"):
@@ -115,22 +109,48 @@ def restore(
     try:
         tensors = load_file(folder / "tensors.safetensors")
         told = _read(folder / "state.json")
-        with torch.no_grad():
-            for name, value in average.items():
-                value.copy_(_fitting(tensors[f"average.{name}"], value))
-            for name, parameter in named.items():
-                parameter.copy_(_fitting(tensors[f"weight.{name}"], parameter))
-                # There are none where every step so far was skipped, as float16 does at first.
-                if any(f"{key}.{name}" in tensors for key in MOMENTS):
-                    optimizer.state[parameter] = {
-                        key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device)
-                        for key in MOMENTS
-                    }
+        unpack(tensors, named, optimizer, average)
     except (OSError, SafetensorError, KeyError, ValueError) as problem:
         raise UserError(
             f"the state in {folder} cannot be read: {problem}; delete the folder to start again"
         ) from problem
     return told
+
+
+def packed(
+    named: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return parameters, their averages and what AdamW keeps of them by name, as safetensors takes them."""
+    tensors = {f"weight.{name}": parameter.detach() for name, parameter in named.items()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
+    for name, parameter in named.items():
+        tensors |= {f"{key}.{name}": value for key, value in optimizer.state.get(parameter, {}).items()}
+    return {name: value.contiguous().cpu() for name, value in tensors.items()}
+
+
+def unpack(
+    tensors: Mapping[str, Tensor],
+    named: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
+) -> None:
+    """Bring parameters, optimizer and averages to what `packed` returned.
+
+    Raises:
+        KeyError: when one is missing.
+        ValueError: when one has another shape.
+    """
+    with torch.no_grad():
+        for name, value in average.items():
+            value.copy_(_fitting(tensors[f"average.{name}"], value))
+        for name, parameter in named.items():
+            parameter.copy_(_fitting(tensors[f"weight.{name}"], parameter))
+            # There are none where every step so far was skipped, as float16 does at first.
+            if any(f"{key}.{name}" in tensors for key in MOMENTS):
+                optimizer.state[parameter] = {
+                    key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else parameter.device)
+                    for key in MOMENTS
+                }
 
 
 def _latest(output: Path) -> Path | None:

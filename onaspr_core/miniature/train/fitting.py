@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from onaspr_core.errors import UserError
 from onaspr_core.progress import track
 from onaspr_core.training.averages import follow
+from onaspr_core.training.state import packed, unpack
 
 Loss = Callable[[int], Tensor]
 
@@ -145,13 +146,8 @@ def _save(
     average: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    tensors = {f"weight.{name}": p.detach() for name, p in named.items()}
-    tensors |= {f"average.{name}": value for name, value in average.items()}
-    for name, parameter in named.items():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{key}.{name}"] = value
     partial = path.with_suffix(f".partial-{os.getpid()}")
-    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, metadata={"step": str(step)})
+    save_file(packed(named, optimizer, average), partial, metadata={"step": str(step)})
     partial.replace(path)
 
 
@@ -161,21 +157,13 @@ def _restore(
     average: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> int:
-    with safe_open(path, "pt") as file, torch.no_grad():
-        keys = set(file.keys())
-        for name, parameter in named.items():
-            if f"weight.{name}" not in keys or file.get_slice(f"weight.{name}").get_shape() != list(
-                parameter.shape
-            ):
-                raise UserError(f"{path} was written by another model; choose another --out or remove it")
-            parameter.copy_(file.get_tensor(f"weight.{name}"))
-            average[name].copy_(file.get_tensor(f"average.{name}"))
-            optimizer.state[parameter] = {
-                key: file.get_tensor(f"{key}.{name}").to("cpu" if key == "step" else parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{key}.{name}" in keys
-            }
-        return int(file.metadata()["step"])
+    try:
+        unpack(load_file(path), named, optimizer, average)
+    except (KeyError, ValueError) as problem:
+        raise UserError(
+            f"{path} was written by another model; choose another --out or remove it"
+        ) from problem
+    return step_of(path)
 
 
 def _log(folder: Path, plan: Plan, step: int, loss: float, seconds: float) -> None:

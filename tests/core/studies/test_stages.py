@@ -14,7 +14,9 @@ from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.scores import scores_of
 from onaspr_core.generation import KIND, video_items
-from onaspr_core.retrieval.neighbours import neighbours_of
+from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.pool.manifest import pool_pairs
+from onaspr_core.retrieval.neighbours import neighbours_of, noise_neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.studies.files import place, study_views
 from onaspr_core.studies.plans import ALL, OF_ONE, SWEEPS, Row
@@ -180,6 +182,35 @@ def test_a_sweep_needs_no_experiment_and_leaves_its_scores_alone(
     assert outcome.failures == ()
     assert outcome.version == studied[1][name].version
     assert scores_of(open_in(project), open_in(project).settings.experiment("one")).scores == ()
+
+
+def inverted(workspace: Workspace) -> set[str]:
+    """The clips whose noise is stored."""
+    keys = workspace.store.keys(INVERTED)
+    return {workspace.store.record(INVERTED, key)["clip_key"] for key in keys}
+
+
+@pytest.mark.parametrize("name", ["figure_4", "table_2a"])
+def test_a_sweep_whose_settings_invert_the_whole_pool_comes_out_the_same(
+    project: Path, studied: Studied, name: str
+) -> None:
+    edit(project, "[experiments.one]", '[experiments.one]\ninversion.scope = "pool"')
+    outcome = swept(name)(open_in(project))
+    assert (outcome.failures, outcome.version) == ((), studied[1][name].version)
+    workspace = open_in(project)
+    pool = {pair.clip_key for pair in pool_pairs(workspace, "clips")}
+    borrowed = noise_neighbours_of(workspace, workspace.settings.experiment("one")).values()
+    assert inverted(workspace) == pool > {one.clip_key for own in borrowed for one in own}
+    again = swept(name)(workspace)
+    assert (again.computed, again.models, again.version) == (0, (), outcome.version)
+
+
+def test_a_row_of_a_smaller_pool_inverts_that_pool_alone(project: Path) -> None:
+    edit(project, "[experiments.one]", '[experiments.one]\ninversion.scope = "pool"')
+    edit(project, "pool_sizes = [2, 6, 60]", "pool_sizes = [2]")
+    assert not swept("table_2a")(open_in(project)).failures
+    workspace = open_in(project)
+    assert inverted(workspace) == {pair.clip_key for pair in pool_pairs(workspace, "clips")[:2]}
 
 
 def test_a_sweep_that_is_killed_half_way_resumes(
