@@ -27,6 +27,9 @@ INVERTED, PREVIEW, VIDEO = "inverted-latent", "noise-preview", "video"
 """Kinds of items that are made of clips; stored by `onaspr_core.inversion`,
 `onaspr_core.reports.noise_preview` and `onaspr_core.generation`."""
 
+SEARCHED = ("neighbours", "neighbour_searches")
+"""Tables of what each prompt found, by experiment; `onaspr_core.retrieval.neighbours` writes them."""
+
 _LOOKED_AT = "create table if not exists withdrawals_looked_at (state text)"
 
 
@@ -88,6 +91,9 @@ def withdrawn_clip_keys(workspace: Workspace) -> frozenset[str]:
 def remove_withdrawn(workspace: Workspace) -> Removed:
     """Delete inverted latents and videos that were made of withdrawn items only, and previews that show any.
 
+    What prompts found among such clips is deleted too, of experiments and of rows of studies that no settings
+    name any more as well.
+
     An inverted latent is one's when its record names the clip of a withdrawn pair, or the pair itself, and no
     pool has that clip now; a video when its record names such a clip among its neighbours. A preview of
     inverted noise is told by any such clip that it shows or counts. Records are read only where something was
@@ -113,7 +119,13 @@ def remove_withdrawn(workspace: Workspace) -> Removed:
         for key in found:
             store.delete(kind, key)
     state = _state(workspace, pairs)
+    searches = workspace.catalog.rows(
+        "select distinct experiment, prompt_id from neighbours where list_contains(?, clip_key)",
+        [sorted(filter(None, clips))],
+    )
     with workspace.catalog.write() as connection:
+        for table in SEARCHED if searches else ():
+            connection.executemany(f"delete from {table} where experiment = ? and prompt_id = ?", searches)
         connection.execute(_LOOKED_AT)
         connection.execute("delete from withdrawals_looked_at")
         connection.execute("insert into withdrawals_looked_at values (?)", [state])

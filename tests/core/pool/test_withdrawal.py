@@ -10,6 +10,7 @@ from onaspr_core.pool import withdrawal
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
 from onaspr_core.pool.withdrawal import Removed, remove_withdrawn
 from onaspr_core.reports import noise_preview
+from onaspr_core.retrieval import neighbours
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
@@ -122,6 +123,27 @@ def test_an_item_that_left_the_pool_before_it_was_withdrawn_is_found_by_its_reco
     removed = remove_withdrawn(workspace)
     assert (removed.inverted_latents, removed.videos) == (1, 1)
     assert left(workspace) == "ac|acd"
+
+
+def test_what_a_prompt_found_among_withdrawn_clips_goes_for_every_experiment_that_ever_was(
+    workspace: Workspace, takedown: Path
+) -> None:
+    clips = {pair.id: pair.clip_key for pair in listed_pairs(workspace, "small")}
+    found = [("gone", "1", "b.mp4"), ("gone", "1", "a.mp4"), ("gone/references=10", "2", "b.mp4")]
+    found += [("gone", "2", "a.mp4"), ("here", "1", "c.mp4")]
+    with workspace.catalog.write() as connection:
+        connection.execute(neighbours._NEIGHBOURS)
+        connection.execute(neighbours._SEARCHES)
+        for experiment, prompt, pair in found:
+            row = [experiment, prompt, 0, pair, clips[pair], f"caption {pair}", 0.5, 1]
+            connection.execute("insert into neighbours values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute("insert into neighbour_searches values (?, ?, 'key')", [experiment, prompt])
+    takedown.write_text("b.mp4\n")
+    build_manifest(workspace)
+    remove_withdrawn(workspace)
+    for table in withdrawal.SEARCHED:
+        rows = workspace.catalog.rows(f"select distinct experiment, prompt_id from {table} order by all")
+        assert rows == [("gone", "2"), ("here", "1")]
 
 
 def test_kinds_are_those_that_inversion_and_generation_store() -> None:
