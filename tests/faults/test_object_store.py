@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,7 +22,7 @@ from onaspr_core.reports.report import write_report
 from onaspr_core.settings import load_settings
 from onaspr_core.verification import verify
 from onaspr_core.workspace import Workspace
-from tests.faults.child import STAGES, materialize, start
+from tests.faults.child import LOG, STAGES, materialize, start
 from tests.faults.conftest import Undisturbed
 from tests.faults.kept import kept
 from tests.faults.test_killed import SEED, assert_little_was_made_twice
@@ -41,13 +42,20 @@ def materialize_there(environment: Mapping[str, str], folder: Path) -> None:
     materialize(folder)
 
 
-def killed(process: BaseProcess, seconds: float | None) -> bool:
-    """Kill a process after some time, and say whether it had not ended well before."""
+def killed(process: BaseProcess, log: Path, lines: float, seconds: float) -> bool:
+    """Kill a process some time after it logged so many lines, and say whether it had not ended before."""
+    before = lines_of(log)
+    while process.is_alive() and lines_of(log) - before < lines:
+        time.sleep(0.01)
     process.join(seconds)
     process.kill()
     process.join()
     assert process.exitcode in (0, -9)
     return process.exitcode != 0
+
+
+def lines_of(log: Path) -> int:
+    return log.read_text().count("\n") if log.exists() else 0
 
 
 def assert_all_is_whole(workspace: Workspace) -> None:
@@ -67,7 +75,9 @@ def folder(new_project: Callable[[str], Path], undisturbed: Undisturbed, object_
         settings.write_text(settings.read_text().replace('root = "store"', root))
         while killed(
             start(materialize_there, object_store.environment, folder),
-            moments.uniform(0.1, 0.5) * undisturbed.seconds if kills < KILLS else None,
+            folder / LOG,
+            moments.randint(1, undisturbed.begun // 2) if kills < KILLS else float("inf"),
+            moments.uniform(0, 0.1),
         ):
             kills += 1
             assert_all_is_whole(Workspace(load_settings(settings)))
