@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import is_url
 
 PACKAGE_PREFIX = "package:"
 
@@ -30,7 +31,7 @@ def resolve(path: str, base: Path) -> str:
         if spec is None or not spec.submodule_search_locations:
             raise UserError(f"{path}: the Python package {name!r} is not installed; run `pip install` for it")
         return str(Path(next(iter(spec.submodule_search_locations)), inside))
-    if "://" in path:
+    if is_url(path):
         return path
     try:
         return str(base / Path(path).expanduser())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import fsspec
+from onaspr_core.folders import to_read
 
 LONGEST = 64 * 1024
 """A quoted field longer than this, in bytes, is taken for one whose quote was never closed."""
@@ -33,7 +33,7 @@ def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> It
         quoted: Whether fields may be quoted; where they may not, only line ends are mended.
     """
     whole, unfinished = _patterns(delimiter)
-    with fsspec.open(path, "rb", compression="infer") as source, mended.open("wb") as target:
+    with to_read(path, unpacked=True) as source, mended.open("wb") as target:
         lines = enumerate(_lines(source), 1)
         again: deque[tuple[int, bytes]] = deque()
         held: list[tuple[int, bytes]] = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from av.error import FFmpegError
 
 from onaspr_core.errors import PassingError, UserError
+from onaspr_core.folders import is_url
 from onaspr_core.media.decoding import pictures
 from onaspr_core.media.video import mux_mp4
 from onaspr_core.pool.media import Media, file_stamp, open_media
@@ -91,7 +92,7 @@ def cut_clip(job: CutJob) -> CutClip:
     # File systems of other makers raise what their network libraries do; a local file must have done it.
     except Exception as problem:
         told = f"the file cannot be read: {type(problem).__name__}: {problem}"
-        return CutClip(job.key, reason=told, suspect="://" not in job.media.path)
+        return CutClip(job.key, reason=told, suspect=not is_url(job.media.path))
     return CutClip(job.key, mp4, frames)
 
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import to_read
 from onaspr_core.pool.texts import storable
 
 _SCHEMA = pa.schema(
@@ -26,7 +26,7 @@ def karpathy_captions(files: Sequence[str]) -> pa.Table:
 
 def _rows(path: str) -> Iterator[dict[str, str]]:
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
+        with to_read(path, unpacked=True) as file:
             # The tokens of a sentence say what its text says, and take most of the memory.
             listed = json.load(file, object_hook=_without_tokens)
         for image in listed["images"]:

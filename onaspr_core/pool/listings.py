@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import is_url
 from onaspr_core.pool.scan import VIEW, Table, identifier, literal
 from onaspr_core.pool.settings import ColumnSettings, Form
 
@@ -128,7 +129,7 @@ class Parts:
         root = self._root()
         if self.source.videos is None:
             stays += f" or starts_with({path}, '/')"
-        if "://" in root:
+        if is_url(root):
             joined = f"{literal(root.rstrip('/') + '/')} || {path}"
         else:
             joined = f"{literal(os.path.normpath(root).rstrip('/') + '/')} || {path}"
@@ -176,7 +177,7 @@ class Parts:
     def _no_url(self, path: str) -> str:
         """The SQL of why a row's URL is not opened; what the settings name themselves is."""
         own = [*self.table.files, f"{self._root().rstrip('/')}/"]
-        mine = [f"starts_with({path}, {literal(one)})" for one in own if "://" in one]
+        mine = [f"starts_with({path}, {literal(one)})" for one in own if is_url(one)]
         allowed = f"list_contains({literal([one.lower() for one in self.source.schemes])}, {_scheme(path)})"
         return f"""case
             when not contains({path}, '://') or {" or ".join([*mine, "false"])} then null

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import is_url
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.media import Media, file_stamp, open_media, reading_order
 from onaspr_core.progress import logger, track
@@ -149,7 +150,7 @@ def _digests(fresh: Sequence[Media], stamps: dict[str, str]) -> Iterator[tuple[M
 
 
 def _digest(one: Media, stamp: str) -> tuple[str, str]:
-    if "://" in one.path:
+    if is_url(one.path):
         return hashlib.sha256(f"{one.path}\n{one.member}\n{stamp}".encode()).hexdigest(), ""
     try:
         with open_media(one) as source:
@@ -182,12 +183,12 @@ def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], dict[str, _Unseen]]:
         try:
             stamps[path] = file_stamp(path)
         except OSError as problem:
-            there = "://" in path and not isinstance(problem, FileNotFoundError)
+            there = is_url(path) and not isinstance(problem, FileNotFoundError)
             unseen[path] = _Unseen(_told(problem, path, path), passing=there)
 
     remote = []
     for path in paths:
-        if "://" in path:
+        if is_url(path):
             remote.append(path)
         else:
             look(path)

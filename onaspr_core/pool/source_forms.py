@@ -10,7 +10,7 @@ from dataclasses import replace
 import duckdb
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.folders import captioned_files
+from onaspr_core.pool.captioned_folder import captioned_files
 from onaspr_core.pool.karpathy import karpathy_captions
 from onaspr_core.pool.listed_files import distinct_names, is_folder, kind_of, listed_files
 from onaspr_core.pool.listings import Canonical, Listing, Parts, Source

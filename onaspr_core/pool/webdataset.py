@@ -7,18 +7,18 @@ this project writes (`shards`).
 
 import posixpath
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import distinct_names, exists, file_system, listed_files
+from onaspr_core.folders import Folder, file_system, to_read
+from onaspr_core.pool.listed_files import distinct_names, exists, listed_files
 from onaspr_core.pool.media import tar_files
 from onaspr_core.pool.scan import VIEW, Table
 from onaspr_core.pool.tables import of_file, open_table
@@ -107,8 +107,9 @@ def _told_unfinished(tars: list[str]) -> list[str]:
     return tars
 
 
-def _present(files: Any) -> set[str]:
-    return {file for file in files if exists(file)}
+def _present(files: Collection[str]) -> set[str]:
+    there = Folder(next(iter(files))).map(exists, files)
+    return {file for file, is_there in zip(files, there, strict=True) if is_there}
 
 
 def _is_parquet(file: str) -> bool:
@@ -119,7 +120,7 @@ def _is_parquet(file: str) -> bool:
 
 def _suffix(tar: str) -> str | None:
     """The suffix of the first video in a tar; all of a tar have one."""
-    with fsspec.open(tar, "rb") as file, suppress(UserError):
+    with to_read(tar) as file, suppress(UserError):
         for _, members in groupby(_members(tar, file), lambda member: member[0]):
             if found := _video([suffix for _, suffix, _ in members]):
                 return found
@@ -170,7 +171,7 @@ def _items(tar: str, damaged: list[str]) -> Iterator[dict[str, str | None]]:
     suffixes: dict[str, list[str]] = {}
     problems: dict[tuple[str, str], str | None] = {}
     try:
-        with fsspec.open(tar, "rb") as file:
+        with to_read(tar) as file:
             for key, suffix, member in _members(tar, file):
                 item = found.setdefault(key, dict.fromkeys(_ITEMS.names) | {"tar": tar})
                 suffixes.setdefault(key, []).append(suffix)
