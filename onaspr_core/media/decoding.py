@@ -207,6 +207,8 @@ def _video(
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UserError(f"{name}: unreadable video: its codec is not known")
             return stream
     held = ", ".join(sorted({"a cover" if s.type == "video" else s.type for s in container.streams}))
     raise UserError(f"{name}: no video stream in the file: it holds {held or 'nothing'}")
