@@ -55,8 +55,9 @@ def read_source(settings: PoolSettings, base: Path) -> Iterator[SourceRow]:
     Raises:
         UserError: when a file cannot be read or a column is missing; it names those that there are.
     """
-    with open_scan() as connection:
-        listing = open_listing(connection, source_of(settings, base))
+    source = source_of(settings, base)
+    with open_scan(source=source.path) as connection:
+        listing = open_listing(connection, source)
         rows = every_row(connection, listing)
     for row in rows.to_pylist():
         yield SourceRow(

@@ -180,6 +180,9 @@ def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path
         connection: The one that the table was opened on.
         table: Some of its lines swallowed others, or the reader gave up.
         folder: Where the copies go.
+
+    Raises:
+        UserError: when there are so many that the file must be of another form.
     """
     assert table.reader is not None
     logger.info("%s: quotes or line ends are not in order; it is read again without them", table.files[0])
@@ -191,7 +194,10 @@ def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path
         copies.append(str(copy))
         table.reader.copies[str(copy)] = path
         lines = mend_csv(path, copy, options["delim"], bool(options["quote"]))
-        broken += [_refused(table, path, line, text, "UNQUOTED VALUE") for line, text in lines]
+        for line, text in lines:
+            broken.append(_refused(table, path, line, text, "UNQUOTED VALUE"))
+            if len(broken) > MOST_REFUSED:
+                raise UserError(f"{path}: more than {MOST_REFUSED} lines have a quote that is not in order")
     make_view(connection, table.reader.view, "read_csv", copies, options)
     return broken
 
