@@ -1,8 +1,9 @@
 """A folder of videos or images whose captions lie beside them: `name.mp4` or `name.jpg`, and `name.txt`."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 
 from onaspr_core.errors import UserError
 from onaspr_core.folders import Folder, file_system
@@ -51,6 +52,8 @@ def captioned_files(path: str) -> pa.Table:
 
 def _caption(filesystem: object, text: str) -> tuple[str, str | None]:
     name = PurePosixPath(text).name
+    if isinstance(filesystem, LocalFileSystem) and not Path(text).is_file():
+        return "", f"{name} cannot be read: it is no plain file"
     try:
         with filesystem.open(text, "rb") as file:  # type: ignore[attr-defined]
             data: bytes = file.read(LONGEST_TEXT + 1)

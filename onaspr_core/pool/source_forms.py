@@ -185,7 +185,7 @@ def _webdataset(connection: duckdb.DuckDBPyConnection, source: Source) -> Listin
     if shards.in_folders and source.columns.id is None:
         told = replace(told, id="folder_of_tar || key")
     listing = parts.listing(told, relation=shards.relation)
-    return replace(listing, unfinished=shards.unfinished)
+    return replace(listing, unfinished=shards.unfinished, unreadable=shards.unreadable)
 
 
 def _refuse(source: Source, roles: Sequence[str], why: str) -> None:

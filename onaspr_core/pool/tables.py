@@ -60,7 +60,7 @@ def open_for_duckdb(connection: duckdb.DuckDBPyConnection, path: str) -> None:
 
 def of_file(values: Sequence[str | None]) -> str:
     """The SQL, on a Parquet view, of the value that each of its files has, in the order of the files."""
-    return f"{literal(values)}[{FILE} + 1]"
+    return f"cast({literal(values)} as varchar[])[{FILE} + 1]"
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Table:
