@@ -5,7 +5,7 @@ same inputs give another item: every such item is then made again, and Dagster a
 is imported here.
 """
 
-MANIFEST = 3
+MANIFEST = 4
 """How a source is read, and which of its rows a pool takes."""
 CLIP = 2
 EMBEDDING = 1

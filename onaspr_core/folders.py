@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import fsspec
+from fsspec.core import OpenFile, get_compression
 from fsspec.implementations.local import LocalFileSystem
 
 from onaspr_core.errors import PlainError, StoreError, UserError
@@ -78,6 +79,38 @@ def explained(place: str) -> Iterator[None]:
 def is_url(place: str) -> bool:
     """Say whether a place has a scheme, and so need not lie on a disk of this machine."""
     return "://" in place
+
+
+def file_system(place: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a path or URL, and the path on it.
+
+    What has no scheme is a path on a disk of this machine, whatever signs it holds. A file system keeps no
+    listings, so that every look sees what is there now.
+
+    Raises:
+        UserError: when the URL's protocol is unknown, or its package is not installed.
+    """
+    if not is_url(place):
+        return LocalFileSystem(), str(Path(place).absolute())
+    try:
+        filesystem, inside = fsspec.core.url_to_fs(place, use_listings_cache=False)
+    except (ImportError, ValueError) as problem:
+        raise UserError(
+            f"{place} cannot be opened: {problem}; correct it, or install what it names"
+        ) from problem
+    return filesystem, inside
+
+
+def to_read(place: str, *, unpacked: bool = False) -> OpenFile:
+    """Return a context that opens a file by path or URL to read its bytes.
+
+    `unpacked` gives those of a compressed file, as its suffix names the compression, as they were before.
+
+    Raises:
+        UserError: as `file_system` does; what opening raises comes when the context is entered.
+    """
+    filesystem, inside = file_system(place)
+    return OpenFile(filesystem, inside, compression=get_compression(inside, "infer" if unpacked else None))
 
 
 def lance_options(url: str) -> dict[str, str]:
@@ -229,15 +262,7 @@ class Folder:
     @cached_property
     def _opened(self) -> tuple[Any, str]:
         """The file system and the path on it."""
-        if not is_url(self.place):
-            return LocalFileSystem(), str(Path(self.place).absolute())
-        try:
-            filesystem, root = fsspec.core.url_to_fs(self.place, use_listings_cache=False)
-        except (ImportError, ValueError) as problem:
-            raise UserError(
-                f"{self.place} cannot be opened: {problem}; correct it, or install what it names"
-            ) from problem
-        return filesystem, root
+        return file_system(self.place)
 
 
 def _raise_without_bucket(problem: FileNotFoundError) -> None:

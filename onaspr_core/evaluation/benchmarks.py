@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,8 +20,8 @@ from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items, ver
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmark_lists import BenchmarkList, read_benchmark
 from onaspr_core.evaluation.published import PUBLISHED, how_to_get
+from onaspr_core.evaluation.real_frames import RealFrames, read_real
 from onaspr_core.markdown import cell, table
-from onaspr_core.media.video import read_frames
 from onaspr_core.paths import file_sha256, resolve
 from onaspr_core.pool.sources import SourceRow
 from onaspr_core.settings import BenchmarkSettings, Experiment
@@ -244,16 +244,14 @@ def _note(
     workspace: Workspace, e: Experiment, batch: Sequence[_Row], known: set[str], remedy: str
 ) -> Iterable[Failure]:
     found: list[tuple[_Row, str]] = []
-    for row in batch:
-        if row.problem:
-            yield Failure(row.id, row.problem)
-            continue
-        try:
-            read_frames(str(row.path), limit=1)
-        except UserError as problem:
-            yield Failure(row.id, f"{problem}; {remedy}")
-            continue
-        found.append((row, file_sha256(row.path)))
+    yield from (Failure(row.id, row.problem) for row in batch if row.problem)
+    usable = [row for row in batch if not row.problem]
+    with closing(read_real([RealFrames(str(row.path), limit=1) for row in usable])) as read:
+        for row, frames in zip(usable, read, strict=True):
+            if isinstance(frames, UserError):
+                yield Failure(row.id, f"{frames}; {remedy}")
+            else:
+                found.append((row, file_sha256(row.path)))
     rows = [[e.name, r.position, r.id, r.caption, str(r.path), digest, r.key] for r, digest in found]
     if rows:
         with workspace.catalog.write() as connection:

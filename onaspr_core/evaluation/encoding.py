@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from onaspr_core.evaluation.extractors import (
     load,
 )
 from onaspr_core.evaluation.frame_sampling import ALL_FRAMES, FrameRule
+from onaspr_core.evaluation.real_frames import RealFrames, read_real
 from onaspr_core.media.video import Frames
 from onaspr_core.workspace import Workspace
 
@@ -36,11 +37,16 @@ OF_WHOLE_VIDEOS: tuple[Role, ...] = ("video classifier", "pixels")
 """Roles that see a video's frames in their order, repeated ones as well."""
 
 
+Read = Callable[[], Frames] | RealFrames
+"""What gives the frames of a video."""
+
+
 @dataclass(frozen=True)
 class FeatureItem:
     """One video (or text) under one network; `read` gives its frames, `text` its words.
 
-    Items of one video that stand side by side and share one `read` are read together.
+    Items of one video that stand side by side and share one `read` are read together. A real video is read in
+    a process of its own.
     """
 
     name: str
@@ -48,13 +54,11 @@ class FeatureItem:
     source: str
     feature_set: FeatureSet
     rule: FrameRule | None = None
-    read: Callable[[], Frames] | None = None
+    read: Read | None = None
     text: str | None = None
 
 
-def video_item(
-    name: str, source: str, feature_set: FeatureSet, rule: FrameRule, read: Callable[[], Frames]
-) -> FeatureItem:
+def video_item(name: str, source: str, feature_set: FeatureSet, rule: FrameRule, read: Read) -> FeatureItem:
     """One video under one network and frame rule; `source` is its content key or SHA-256."""
     key = content_key(KIND, source=source, extractor=feature_set.fingerprint, frames=rule.name)
     return FeatureItem(name, key, source, feature_set, rule, read)
@@ -132,15 +136,18 @@ def _make(
 
 def _sampled(batch: Sequence[FeatureItem]) -> Iterator[_Sampled | Failure]:
     """The frames that each video's rule takes; all its other frames are let go at once."""
-    for read, group in itertools.groupby(batch, key=lambda item: item.read):
-        if read is None:
-            continue
-        own = list(group)
-        try:
-            frames = read()
-            yield from [_sample(item, frames) for item in own]
-        except UserError as problem:
-            yield Failure(own[0].name, str(problem))
+    groups = [(read, list(own)) for read, own in itertools.groupby(batch, key=lambda item: item.read)]
+    with closing(read_real([read for read, _ in groups if isinstance(read, RealFrames)])) as real:
+        for read, own in groups:
+            if read is None:
+                continue
+            try:
+                frames = next(real) if isinstance(read, RealFrames) else read()
+                if isinstance(frames, UserError):
+                    raise frames
+                yield from [_sample(item, frames) for item in own]
+            except UserError as problem:
+                yield Failure(own[0].name, str(problem))
 
 
 def _sample(item: FeatureItem, frames: Frames) -> _Sampled:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from math import gcd
-from pathlib import Path
 from typing import get_args
 
 from onaspr_core.compute import Outcome, version_of
@@ -31,8 +29,8 @@ from onaspr_core.evaluation.frame_sampling import (
 )
 from onaspr_core.evaluation.metrics import Network, metrics_of
 from onaspr_core.evaluation.pixels import describe_pixels
-from onaspr_core.media.video import Frames, read_frames
-from onaspr_core.paths import file_sha256
+from onaspr_core.evaluation.real_frames import RealFrames
+from onaspr_core.media.video import Frames
 from onaspr_core.settings import Experiment, NetworkSettings
 from onaspr_core.workspace import Workspace
 
@@ -143,20 +141,19 @@ def generated_items(
 def real_items(
     sets: FeatureSets,
     networks: Collection[Network],
-    name: str,
-    sha256: str,
+    video: RealVideo,
     shape: RealShape,
-    read: Callable[[], Frames],
+    limit: int,
 ) -> Items:
-    """One real video under some networks at the real side's frame rules, cropped to the generated shape."""
-    source = f"{sha256} {shape.crop}"
+    """One real video under some networks at the real side's frame rules, cropped to the generated shape.
 
-    def cropped() -> Frames:
-        return crop_to_aspect(read(), shape.height, shape.width)
-
+    Rules see no frame behind the first `limit`.
+    """
+    source = f"{video.sha256} {shape.crop}"
+    read = RealFrames(video.path, limit, video.sha256, (shape.height, shape.width))
     return {
         network: video_item(
-            name, source, one, shape.fvd_rule if network == "video" else shape.fid_rule, cropped
+            video.id, source, one, shape.fvd_rule if network == "video" else shape.fid_rule, read
         )
         for network, one in sets.of(networks).items()
     }
@@ -200,10 +197,7 @@ def real_features(workspace: Workspace, e: Experiment, sets: FeatureSets) -> lis
     shape = real_shape(workspace, e)
     fid, fvd = shape.fid_rule, shape.fvd_rule
     limit, networks = max(fid.last_index, fvd.last_index) + 1, networks_of_real(sets, e)
-    return [
-        real_items(sets, networks, video.id, video.sha256, shape, partial(_read_noted, video, limit))
-        for video in real_videos(workspace, e)
-    ]
+    return [real_items(sets, networks, video, shape, limit) for video in real_videos(workspace, e)]
 
 
 def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
@@ -212,30 +206,3 @@ def real_shape(workspace: Workspace, e: Experiment) -> RealShape:
     benchmark = e.evaluation.benchmark
     stride = benchmark.fvd_stride if benchmark is not None else FVD_REAL_STRIDE
     return RealShape(backbone.frames, backbone.height, backbone.width, stride)
-
-
-def _read_noted(video: RealVideo, limit: int) -> Frames:
-    """The first `limit` frames of a real video whose file is still the one that was noted."""
-    try:
-        unchanged = file_sha256(Path(video.path)) == video.sha256
-    except OSError as problem:
-        raise UserError(
-            f"{video.path} cannot be read: {problem.strerror}; put it there and materialize benchmark_videos"
-        ) from problem
-    if not unchanged:
-        raise UserError(
-            f"{video.path} has changed since benchmark_videos noted it; materialize benchmark_videos again"
-        )
-    return read_frames(video.path, limit=limit)
-
-
-def crop_to_aspect(frames: Frames, height: int, width: int) -> Frames:
-    """The largest centre crop of uint8 (F, H, W, 3) with the aspect ratio of `height` : `width`.
-
-    Real videos are wider than generated ones; compared as they are, a network that reads squares would
-    see the one side squashed. Nothing is resized here.
-    """
-    high, wide = frames.shape[1:3]
-    new_high, new_wide = min(high, wide * height // width), min(wide, high * width // height)
-    top, left = (high - new_high) // 2, (wide - new_wide) // 2
-    return frames[:, top : top + new_high, left : left + new_wide]

@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 import av
-import fsspec
 import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
@@ -20,6 +19,7 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from onaspr_core.errors import PassingError, UserError
+from onaspr_core.folders import is_url, to_read
 from onaspr_core.media.frame_reader import TOLERANCE, FrameReader
 
 MOST_PIXELS = 2**26
@@ -85,8 +85,8 @@ def pictures(
     if stride < 1 or (limit is not None and limit < 1):
         raise ValueError(f"stride and limit must be at least 1, not {stride} and {limit}")
     try:
-        if isinstance(source, str) and "://" in source:
-            with fsspec.open(source, "rb") as file:
+        if isinstance(source, str) and is_url(source):
+            with to_read(source) as file:
                 yield from _pictures(file, name, stride, limit, (start or 0.0, stop))
         else:
             yield from _pictures(source, name, stride, limit, (start or 0.0, stop))
@@ -207,6 +207,8 @@ def _video(
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UserError(f"{name}: unreadable video: its codec is not known")
             return stream
     held = ", ".join(sorted({"a cover" if s.type == "video" else s.type for s in container.streams}))
     raise UserError(f"{name}: no video stream in the file: it holds {held or 'nothing'}")

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from onaspr_core.errors import UserError
 from onaspr_core.pool.filters import compile_filter
-from onaspr_core.pool.listings import Listing
+from onaspr_core.pool.listings import Listing, leads_out
 from onaspr_core.pool.scan import VIEW, run_tracked
 from onaspr_core.pool.settings import Condition
 from onaspr_core.pool.text_tables import RefusedRow, mend_table, refused_rows
@@ -33,6 +33,7 @@ CAPTION_LIMIT = 2000
 
 _REFUSED = "refused_lines"
 _TAKEDOWN = "takedown"
+_UNREADABLE = "unreadable_files"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def pool_rank(seed: int, pair_id: str) -> int:
 def choose(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, label: str) -> Choice:
     """Return the rows of smallest rank, the first of each id in the order of the source.
 
-    A line that cannot be read takes part with what could be read of it; of one id, rows that can be read go
-    before it. Duplicate ids are counted among the rows that are chosen.
+    A line that cannot be read takes part with what could be read of it, and so does a file of items by its
+    name; of one id, rows that can be read go before it. Duplicate ids are counted among the rows that are
+    chosen.
 
     Args:
         connection: The one that the listing was opened on.
@@ -84,7 +86,7 @@ def choose(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, 
     broken: list[RefusedRow] = []
     while True:
         rows, refused = _collect(connection, listing, wish, fraction, label, broken)
-        nameless = _read_off(connection, listing, wish)
+        nameless = _read_off(connection, listing, wish, fraction)
         found = _count(connection, "select count(distinct id) from rows where not withdrawn")
         if fraction is None or wish.size is None or found >= wish.size:
             break
@@ -111,7 +113,7 @@ def every_row(connection: duckdb.DuckDBPyConnection, listing: Listing) -> pa.Tab
         UserError: when the source cannot be read.
     """
     _collect(connection, listing, Wish(), None, "rows read", [])
-    _read_off(connection, listing, Wish(), named=False)
+    _read_off(connection, listing, Wish(), None, named=False)
     query = f"select {_columns(CAPTION_LIMIT)} from rows order by position"
     return connection.execute(query).to_arrow_table()
 
@@ -137,7 +139,7 @@ def _collect(
     if fraction is not None:
         # A row without an id is kept, to be counted.
         below = f"coalesce(sha1(? || {listing.canonical['id']}) < ?, true)"
-        threshold = [_salt(wish), format(int(fraction * 2**64), "016x")]
+        threshold = [_salt(wish), _threshold(fraction)]
     query = (
         f"create or replace temp table candidates as select {listing.carried}, "
         f"null::varchar as refused_because from {listing.relation} where ({clause} and {below}) or {named}"
@@ -185,8 +187,17 @@ def _scan(
     return rows, [*broken, *refused_rows(connection, table)]
 
 
-def _read_off(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wish, named: bool = True) -> int:
-    """Fill `rows` with the canonical columns of the candidates; return how many have no id."""
+def _read_off(
+    connection: duckdb.DuckDBPyConnection,
+    listing: Listing,
+    wish: Wish,
+    fraction: float | None,
+    named: bool = True,
+) -> int:
+    """Fill `rows` with the canonical columns of the candidates; return how many have no id.
+
+    Files that cannot be read are rows behind them, where their hash is below the threshold as well.
+    """
     columns = ", ".join(f"{sql} as {name}" for name, sql in listing.canonical.items() if name != "problem")
     connection.execute(
         f"create or replace temp table rows as select {columns}, "
@@ -194,6 +205,15 @@ def _read_off(connection: duckdb.DuckDBPyConnection, listing: Listing, wish: Wis
         f"sha1(? || {listing.canonical['id']}) as hash, rowid as position, "
         f"{_named(listing, wish)} as withdrawn from candidates",
         [_salt(wish)],
+    )
+    told = {name: [getattr(one, name) for one in listing.unreadable] for name in ("id", "path", "problem")}
+    columns_of_files = {name: pa.array(values, pa.string()) for name, values in told.items()}
+    connection.register(_UNREADABLE, pa.table(columns_of_files))
+    connection.execute(
+        "insert into rows by name select *, '' as caption, '' as licence, '{}' as extra, "
+        "sha1(? || id) as hash, (select count(*) from candidates) + row_number() over () as position, "
+        f"id in (select name from {_TAKEDOWN}) as withdrawn from {_UNREADABLE} where hash < ?",
+        [_salt(wish), "g" if fraction is None else _threshold(fraction)],
     )
     nameless = _count(connection, "select count(*) from rows where coalesce(id, '') = ''")
     if named:
@@ -205,6 +225,11 @@ def _named(listing: Listing, wish: Wish) -> str:
     """The SQL of whether a takedown list names a row; such a row is found whatever filter and rank say."""
     each = (f"coalesce({name} in (select name from {_TAKEDOWN}), false)" for name in listing.names)
     return f"({' or '.join(each)})" if wish.takedown else "false"
+
+
+def _threshold(fraction: float) -> str:
+    """What the hash of a row is below that is among this share of all; the first digits tell."""
+    return format(int(fraction * 2**64), "016x")
 
 
 def _salt(wish: Wish) -> str:
@@ -232,8 +257,7 @@ def _columns(caption_limit: int) -> str:
             when squash(caption) = '' then 'the caption is empty'
             when length(squash(caption)) > {limit} then 'the caption is longer than {limit} characters'
             when coalesce(path, '') = '' then 'the row names no file'
-            when regexp_matches(path, '(^|/)\\.\\.(/|$)') then
-                'the path ' || path || ' leads out of the folder of videos'
+            when regexp_matches(path, '(^|/)\\.\\.(/|$)') then {leads_out("path")}
             when regexp_matches(path, '::.*://|://.*::') then
                 'the URL ' || path || ' is a chain of file systems'
         end as problem,

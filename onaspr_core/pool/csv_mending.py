@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import fsspec
+from onaspr_core.folders import to_read
 
 LONGEST = 64 * 1024
 """A quoted field longer than this, in bytes, is taken for one whose quote was never closed."""
@@ -32,11 +32,12 @@ def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> It
         delimiter: What stands between columns: one ASCII character.
         quoted: Whether fields may be quoted; where they may not, only line ends are mended.
     """
-    whole, unfinished = _patterns(delimiter)
-    with fsspec.open(path, "rb", compression="infer") as source, mended.open("wb") as target:
+    of_first, of_further = _patterns(delimiter)
+    with to_read(path, unpacked=True) as source, mended.open("wb") as target:
         lines = enumerate(_lines(source), 1)
         again: deque[tuple[int, bytes]] = deque()
         held: list[tuple[int, bytes]] = []
+        size = -1
         while True:
             number, line = again.popleft() if again else next(lines, (0, b""))
             if number and not held and not (quoted and b'"' in line):
@@ -44,16 +45,18 @@ def mend_csv(path: str, mended: Path, delimiter: str, quoted: bool = True) -> It
                 continue
             if not number and not held:
                 return
+            whole, unfinished = of_further if held else of_first
             held += [(number, line)] if number else []
-            row = b"\n".join(text for _, text in held)
-            if number and whole.fullmatch(row):
-                target.write(row + b"\n")
-                held = []
-            elif not number or len(row) > LONGEST or not unfinished.fullmatch(row):
+            size += len(line) + 1
+            if number and whole.fullmatch(line):
+                target.write(b"".join(text + b"\n" for _, text in held))
+            elif number and size <= LONGEST and unfinished.fullmatch(line):
+                continue
+            else:
                 target.write(b"\n")
                 yield held[0][0], held[0][1].decode("utf-8", "replace")
                 again.extendleft(reversed(held[1:]))
-                held = []
+            held, size = [], -1
 
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:
@@ -65,9 +68,24 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
             line = text.readline(LONGEST_LINE)
 
 
-def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """What a whole row looks like, and the beginning of one whose last field is quoted and still open."""
+_Patterns = tuple[re.Pattern[bytes], re.Pattern[bytes]]
+
+
+def _patterns(delimiter: str) -> tuple[_Patterns, _Patterns]:
+    """What a line looks like with which a row is whole, and one whose last field is quoted and still open.
+
+    The second two are those of a line that begins within such a field. Every line is matched by itself, so
+    that a row of many lines takes no more time than as many rows.
+    """
     between = re.escape(delimiter).encode()
-    field = rb'(?:"(?:[^"]|"")*"|[^"' + between + rb"][^" + between + rb"]*|)"
-    fields = rb"(?:" + field + between + rb")*"
-    return re.compile(fields + field), re.compile(fields + rb'"(?:[^"]|"")*')
+    quoted = rb'(?:[^"]|"")*+'
+    field = rb'(?:"' + quoted + rb'"|[^"' + between + rb"][^" + between + rb"]*+|)"
+    fields = rb"(?:" + field + between + rb")*+"
+    opened = fields + rb'"' + quoted
+    closed = quoted + rb'"'
+    first = re.compile(fields + field), re.compile(opened)
+    further = (
+        re.compile(closed + rb"(?:" + between + fields + field + rb")?"),
+        re.compile(quoted + rb'(?:"' + between + opened + rb")?"),
+    )
+    return first, further

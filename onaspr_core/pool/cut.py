@@ -12,17 +12,12 @@ from dataclasses import dataclass
 from av.error import FFmpegError
 
 from onaspr_core.errors import PassingError, UserError
+from onaspr_core.folders import is_url
 from onaspr_core.media.decoding import pictures
 from onaspr_core.media.video import mux_mp4
 from onaspr_core.pool.media import Media, file_stamp, open_media
 from onaspr_core.pool.squares import Squarer
-from onaspr_core.pool.workers import CRASHED, run_jobs
-
-SECONDS_PER_FILE = 120.0
-"""A file that takes longer is given up. A usual one takes a tenth of a second, a 4K film's span a few."""
-
-MEMORY_PER_PROCESS = 8 * 2**30
-"""Bytes of address space. The largest allowed frames, with all that H.264 refers to, take a quarter."""
+from onaspr_core.pool.workers import CRASHED, MEMORY_PER_PROCESS, SECONDS_PER_FILE, run_jobs
 
 PRESET = "veryfast"
 """x264's. On 16 far-apart frames slower ones take up to six times as long for equal bytes and SSIM."""
@@ -91,7 +86,7 @@ def cut_clip(job: CutJob) -> CutClip:
     # File systems of other makers raise what their network libraries do; a local file must have done it.
     except Exception as problem:
         told = f"the file cannot be read: {type(problem).__name__}: {problem}"
-        return CutClip(job.key, reason=told, suspect="://" not in job.media.path)
+        return CutClip(job.key, reason=told, suspect=not is_url(job.media.path))
     return CutClip(job.key, mp4, frames)
 
 

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import to_read
 from onaspr_core.pool.texts import storable
+
+LARGEST = 2**28
+"""Bytes of a file, unpacked; that of MS-COCO, the largest of this form, has 2^27."""
 
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "caption", "filename", "split", "imgid", "sentid")]
@@ -26,9 +29,12 @@ def karpathy_captions(files: Sequence[str]) -> pa.Table:
 
 def _rows(path: str) -> Iterator[dict[str, str]]:
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            # The tokens of a sentence say what its text says, and take most of the memory.
-            listed = json.load(file, object_hook=_without_tokens)
+        # The tokens of a sentence say what its text says, and take most of the memory.
+        with to_read(path, unpacked=True) as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UserError(f"{path} has more than {LARGEST:,} bytes and is no Karpathy's JSON")
+        listed = json.loads(data, object_hook=_without_tokens)
         for image in listed["images"]:
             name = image["filename"]
             if folder := image.get("filepath"):

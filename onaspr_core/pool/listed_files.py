@@ -10,26 +10,14 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import Folder, file_system, is_url
 from onaspr_core.pool.media import file_stamp
 from onaspr_core.pool.texts import storable
 
 COMPRESSED = (".gz", ".zst")
-
-
-def file_system(path: str) -> tuple[Any, str]:
-    """Return fsspec's file system of a path or URL, and the path on it.
-
-    Raises:
-        UserError: when the URL's protocol is unknown, or its package is not installed.
-    """
-    try:
-        filesystem, inside = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as problem:
-        raise UserError(f"{path} cannot be opened: {problem}") from problem
-    return filesystem, inside
 
 
 def listed_files(path: str, suffixes: Sequence[str]) -> list[str]:
@@ -103,8 +91,9 @@ def stamp(files: Sequence[str]) -> str | None:
     Raises:
         OSError: when one of them is gone.
     """
-    seen = [[path, file_stamp(path)] for path in files]
-    if any("://" in path and json.loads(told).keys() <= {"size"} for path, told in seen):
+    stamps = Folder(files[0]).map(file_stamp, files)
+    seen = [[path, told] for path, told in zip(files, stamps, strict=True)]
+    if any(is_url(path) and json.loads(told).keys() <= {"size"} for path, told in seen):
         return None
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
@@ -114,8 +103,8 @@ def url_of(filesystem: Any, path: str, inside: str) -> str:
 
     `path` is any path or URL on the same file system.
     """
-    if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
+    if isinstance(filesystem, LocalFileSystem):
         return inside
-    if "://" in inside:
+    if is_url(inside):
         return inside
     return f"{path.partition('://')[0]}://{inside.lstrip('/')}"

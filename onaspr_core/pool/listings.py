@@ -9,8 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import is_url
 from onaspr_core.pool.scan import VIEW, Table, identifier, literal
 from onaspr_core.pool.settings import ColumnSettings, Form
+
+LOCAL_SCHEMES = ("file", "local")
+"""What URLs of files on this machine begin with."""
 
 NO_TEXT, NO_TIME = "cast(null as varchar)", "cast(null as double)"
 
@@ -50,13 +54,26 @@ class Canonical:
 
 
 @dataclass(frozen=True)
+class UnreadableFile:
+    """A file of a source that holds items and cannot be read, or not to its end: a row that says why.
+
+    `id` is what to call it among the items.
+    """
+
+    id: str
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True)
 class Listing:
     """A relation over a source, and how its rows are read.
 
     `canonical` is the SQL of id, caption, path, member, start, stop, licence, extra (JSON of what no other
     holds) and problem. `names` is the SQL of all that a takedown list may call a row by. `values` is the SQL
     of each published column, which a filter may name; `carried` selects what all that SQL needs, and no
-    video's bytes. `unfinished` names files that were left out.
+    video's bytes. `unfinished` names files that were left out because they are still being written,
+    `unreadable` tells of those that cannot be read.
     """
 
     relation: str
@@ -66,6 +83,7 @@ class Listing:
     table: Table
     carried: str = "*"
     unfinished: Sequence[str] = ()
+    unreadable: Sequence[UnreadableFile] = ()
 
 
 @dataclass
@@ -128,7 +146,7 @@ class Parts:
         root = self._root()
         if self.source.videos is None:
             stays += f" or starts_with({path}, '/')"
-        if "://" in root:
+        if is_url(root):
             joined = f"{literal(root.rstrip('/') + '/')} || {path}"
         else:
             joined = f"{literal(os.path.normpath(root).rstrip('/') + '/')} || {path}"
@@ -176,12 +194,22 @@ class Parts:
     def _no_url(self, path: str) -> str:
         """The SQL of why a row's URL is not opened; what the settings name themselves is."""
         own = [*self.table.files, f"{self._root().rstrip('/')}/"]
-        mine = [f"starts_with({path}, {literal(one)})" for one in own if "://" in one]
+        mine = [f"starts_with({path}, {literal(one)})" for one in own if is_url(one)]
         allowed = f"list_contains({literal([one.lower() for one in self.source.schemes])}, {_scheme(path)})"
         return f"""case
             when not contains({path}, '://') or {" or ".join([*mine, "false"])} then null
             when contains({path}, '::') then 'its URL is a chain of several'
-            when not {allowed} then 'the scheme of its URL is not among those of the pool: ' || {path} end"""
+            when not {allowed} then 'the scheme of its URL is not among those of the pool: ' || {path}
+            when {self._leads_out(path)} then {leads_out(path)} end"""
+
+    def _leads_out(self, path: str) -> str:
+        """The SQL of whether a URL names a file of this machine that does not lie in the folder of videos."""
+        scheme, _, rest = self._root().rpartition("://")
+        here = f"list_contains({literal(LOCAL_SCHEMES)}, {_scheme(path)})"
+        if scheme and scheme.lower() not in LOCAL_SCHEMES:
+            return here
+        folder = os.path.normpath(rest).rstrip("/") + "/"
+        return f"({here} and not starts_with(regexp_replace({path}, '^[^:]*://', ''), {literal(folder)}))"
 
     def _time(self, role: str, told: str) -> str:
         return told or (f"seconds({self.text(role)})" if role in self.roles else NO_TIME)
@@ -194,6 +222,11 @@ class Parts:
         used = {name for role, name in self.roles.items() if role != "licence"}
         fields = ", ".join(f"{identifier(name)} := {sql}" for name, sql in values.items() if name not in used)
         return f"cast(to_json(struct_pack({fields})) as varchar)" if fields else "'{}'"
+
+
+def leads_out(path: str) -> str:
+    """Return the SQL of the reason for a path that leads out of the folder of videos."""
+    return f"'the path ' || {path} || ' leads out of the folder of videos'"
 
 
 def _scheme(path: str) -> str:

@@ -220,10 +220,10 @@ def _choose(workspace: Workspace, name: str, stored: pa.Table | None) -> _Chosen
     if stored is not None and seen and now == then:
         return _Chosen(_as_chosen(_of_pool(stored, name)), frozenset(), facts, takedown, now)
     wish = Wish(settings.size, settings.seed, settings.filter, settings.caption_limit, takedown)
-    with open_scan(workspace.catalog.path.parent) as connection:
+    with open_scan(workspace.catalog.path.parent, source.path) as connection:
         listing = open_listing(connection, source)
         choice = choose(connection, listing, wish, f"rows of pool {name}")
-    facts = {**choice.facts, "files_unfinished": len(listing.unfinished)}
+    facts = {**choice.facts, "files_unfinished": len(listing.unfinished) + len(listing.unreadable)}
     # What a list names may have been a pair's id before it left the source.
     withdrawn = frozenset(choice.withdrawn).union(takedown)
     if takedown and stored is not None:

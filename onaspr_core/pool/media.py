@@ -18,10 +18,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, BinaryIO
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from onaspr_core.errors import PassingError, UserError
+from onaspr_core.folders import file_system, is_url
 
 BYTES_AT_ONCE = 32 * 2**20
 """A member of a tar is one read of its range; a larger one is read as it is decoded."""
@@ -85,11 +83,11 @@ def file_stamp(path: str) -> str:
     Raises:
         OSError: when there is no such file, or it cannot be reached.
     """
-    if "://" not in path:
+    if not is_url(path):
         stat = os.stat(path)  # noqa: PTH116 (a Path for each of 100K files takes twice the time)
         return f"{stat.st_size} {stat.st_mtime_ns}"
     try:
-        filesystem, inside = _inside(path)
+        filesystem, inside = file_system(path)
         told = filesystem.info(inside)
     except OSError:
         raise
@@ -125,7 +123,7 @@ def open_media(media: Media) -> AbstractContextManager[str | BinaryIO]:
         raise
     # File systems of other makers raise what their network libraries do.
     except Exception as problem:
-        if "://" not in media.path:
+        if not is_url(media.path):
             raise
         told = f"{type(problem).__name__}: {problem}"
         raise PassingError(f"{media}: cannot be read: {told}") from problem
@@ -270,7 +268,7 @@ def _parquet_column(path: str, column: str, stamp: str) -> _ParquetColumn:
 def _open_range(path: str, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
     if length > BYTES_AT_ONCE:
         return _open_long_range(path, offset, length)
-    filesystem, inside = _inside(path)
+    filesystem, inside = file_system(path)
     return io.BytesIO(filesystem.cat_file(inside, start=offset, end=offset + length))
 
 
@@ -281,13 +279,8 @@ def _open_long_range(path: str, offset: int, length: int) -> Iterator[BinaryIO]:
 
 
 def _open(path: str) -> Any:
-    filesystem, inside = _inside(path)
+    filesystem, inside = file_system(path)
     return filesystem.open(inside, "rb")
-
-
-def _inside(path: str) -> tuple[Any, str]:
-    """The file system and the path in it; what has no scheme is a local path, whatever signs it holds."""
-    return fsspec.core.url_to_fs(path) if "://" in path else (LocalFileSystem(), path)
 
 
 class _Range(io.RawIOBase):

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ VIEW = "source_table"
 
 SECONDS_BETWEEN_LOOKS = 1.0
 ROWS_WORTH_TELLING = 100_000
+
+SECONDS_PER_SOURCE = 3600.0
+"""A source whose tables take longer to read is refused. Ten million rows on a disk take a minute."""
+
 _PROFILED = '{"OPERATOR_TYPE": "true", "OPERATOR_CARDINALITY": "true"}'
 
 SPACE = (
@@ -81,11 +85,16 @@ class Table:
 
 
 @contextmanager
-def open_scan(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_scan(spill: Path | None = None, source: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield an empty in-memory database with the macros above.
 
     Args:
         spill: Folder for what does not fit into `MEMORY`; left out, the system's folder for temporary files.
+        source: The path or URL of a source that is read with it, which may be anything: `SECONDS_PER_SOURCE`
+            are allowed. Left out, there is no limit.
+
+    Raises:
+        UserError: when reading the source takes longer.
     """
     if spill is not None:
         spill.mkdir(parents=True, exist_ok=True)
@@ -103,10 +112,38 @@ def open_scan(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("pragma enable_profiling = 'no_output'")
         connection.execute(f"set custom_profiling_settings = {literal(_PROFILED)}")
         connection.execute(MACROS)
-        yield connection
+        with _in_time(connection, source) if source else nullcontext():
+            yield connection
     finally:
         connection.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _in_time(connection: duckdb.DuckDBPyConnection, source: str) -> Iterator[None]:
+    """Interrupt the queries of a connection when its time is over."""
+    ended, late = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        # What is not yet a query is interrupted when it is one.
+        patience = SECONDS_PER_SOURCE
+        while not ended.wait(patience):
+            late.set()
+            connection.interrupt()
+            patience = SECONDS_BETWEEN_LOOKS
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    except (duckdb.Error, UserError) as problem:
+        if not late.is_set():
+            raise
+        told = f"reading its tables took longer than {SECONDS_PER_SOURCE:g} s; split it into several pools"
+        raise UserError(f"{source}: {told}") from problem
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def identifier(name: str) -> str:

@@ -1,29 +1,25 @@
 """Content hashes of source media, remembered in the catalog, so that each is read once.
 
 Local bytes are hashed. A file behind a URL is not downloaded for it: what its file system says of it, such as
-an ETag, stands for its bytes. What does not belong here: opening media (`media`).
+an ETag, stands for its bytes. What does not belong here: opening media (`media`), and hashing (`digests`).
 """
 
-import hashlib
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from onaspr_core.errors import UserError
-from onaspr_core.paths import file_sha256
-from onaspr_core.pool.media import Media, file_stamp, open_media, reading_order
+from onaspr_core.folders import is_url
+from onaspr_core.pool.digests import digests, why_unread
+from onaspr_core.pool.media import Media, file_stamp, reading_order
 from onaspr_core.progress import logger, track
 from onaspr_core.workspace import Workspace
 
 SECONDS_BETWEEN_COMMITS = 5.0
 REQUESTS_AT_ONCE = 16
-FILES_AT_ONCE = 2
-FILES_PER_TURN = 256
 
 Part = tuple[str, str]
 """Path and member: the bytes that one hash is of, whatever span of them is meant."""
@@ -119,7 +115,7 @@ def _hash(
     pending: list[tuple[str, str, str, str]] = []
     committed = time.monotonic()
     with track("hashed pool media", len(fresh)) as advance:
-        for one, sha256, reason in _digests(fresh, stamps):
+        for one, sha256, reason in digests(fresh, stamps):
             if sha256:
                 hashes[one.path, one.member] = sha256
                 pending.append((one.path, one.member, stamps[one.path], sha256))
@@ -135,43 +131,6 @@ def _hash(
     return hashes, reasons
 
 
-def _digests(fresh: Sequence[Media], stamps: dict[str, str]) -> Iterator[tuple[Media, str, str]]:
-    """Yield the hash of each, or a reason why it cannot be read; whole files are read a few at once."""
-
-    def digest(one: Media) -> tuple[Media, str, str]:
-        return one, *_digest(one, stamps[one.path])
-
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        for start in range(0, len(fresh), FILES_PER_TURN):
-            turn = fresh[start : start + FILES_PER_TURN]
-            # Parts of a file are read in their order, which is one pass over it.
-            yield from (map if any(one.member for one in turn) else pool.map)(digest, turn)
-
-
-def _digest(one: Media, stamp: str) -> tuple[str, str]:
-    if "://" in one.path:
-        return hashlib.sha256(f"{one.path}\n{one.member}\n{stamp}".encode()).hexdigest(), ""
-    try:
-        with open_media(one) as source:
-            return file_sha256(Path(source)) if isinstance(source, str) else _sha256(source), ""
-    except (OSError, UserError, pa.ArrowException) as problem:
-        return "", _told(problem, str(one), one.path)
-
-
-def _told(problem: Exception, place: str, path: str) -> str:
-    """Why there is no hash; what is wrong comes first, so that reasons can be counted."""
-    if isinstance(problem, FileNotFoundError):
-        return f"there is no file {place}"
-    if isinstance(problem, UserError):
-        return str(problem).removeprefix(f"{place}: ").removeprefix(f"{path}: ")
-    told = problem.strerror if isinstance(problem, OSError) else None
-    return f"the file cannot be read: {told or problem}"
-
-
-def _sha256(file: Any) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], dict[str, _Unseen]]:
     """The stamps of the files that can be seen, and why the others cannot."""
     stamps: dict[str, str] = {}
@@ -182,12 +141,12 @@ def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], dict[str, _Unseen]]:
         try:
             stamps[path] = file_stamp(path)
         except OSError as problem:
-            there = "://" in path and not isinstance(problem, FileNotFoundError)
-            unseen[path] = _Unseen(_told(problem, path, path), passing=there)
+            there = is_url(path) and not isinstance(problem, FileNotFoundError)
+            unseen[path] = _Unseen(why_unread(problem, path, path), passing=there)
 
     remote = []
     for path in paths:
-        if "://" in path:
+        if is_url(path):
             remote.append(path)
         else:
             look(path)

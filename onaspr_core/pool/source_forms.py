@@ -10,7 +10,7 @@ from dataclasses import replace
 import duckdb
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.folders import captioned_files
+from onaspr_core.pool.captioned_folder import captioned_files
 from onaspr_core.pool.karpathy import karpathy_captions
 from onaspr_core.pool.listed_files import distinct_names, is_folder, kind_of, listed_files
 from onaspr_core.pool.listings import Canonical, Listing, Parts, Source
@@ -185,7 +185,7 @@ def _webdataset(connection: duckdb.DuckDBPyConnection, source: Source) -> Listin
     if shards.in_folders and source.columns.id is None:
         told = replace(told, id="folder_of_tar || key")
     listing = parts.listing(told, relation=shards.relation)
-    return replace(listing, unfinished=shards.unfinished)
+    return replace(listing, unfinished=shards.unfinished, unreadable=shards.unreadable)
 
 
 def _refuse(source: Source, roles: Sequence[str], why: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onaspr_core.folders import is_url
 from onaspr_core.paths import resolve
 from onaspr_core.pool.choice import every_row
 from onaspr_core.pool.listings import Source
@@ -45,7 +46,7 @@ def source_of(settings: PoolSettings, base: Path) -> Source:
 
 def _plain(path: str) -> str:
     """A row's path that holds `..` is refused, so those of the settings must not bring one."""
-    return path if "://" in path else os.path.normpath(path)
+    return path if is_url(path) else os.path.normpath(path)
 
 
 def read_source(settings: PoolSettings, base: Path) -> Iterator[SourceRow]:
@@ -54,8 +55,9 @@ def read_source(settings: PoolSettings, base: Path) -> Iterator[SourceRow]:
     Raises:
         UserError: when a file cannot be read or a column is missing; it names those that there are.
     """
-    with open_scan() as connection:
-        listing = open_listing(connection, source_of(settings, base))
+    source = source_of(settings, base)
+    with open_scan(source=source.path) as connection:
+        listing = open_listing(connection, source)
         rows = every_row(connection, listing)
     for row in rows.to_pylist():
         yield SourceRow(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import duckdb
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.listed_files import file_system, kind_of
+from onaspr_core.folders import file_system, is_url
+from onaspr_core.pool.listed_files import kind_of
 from onaspr_core.pool.scan import VIEW, Table, literal, make_view
 from onaspr_core.pool.text_tables import csv_table, estimate_rows, json_lines_table
 
@@ -50,7 +51,7 @@ def open_table(
 
 def open_for_duckdb(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     """Let a connection read URLs like this one through fsspec; local paths it reads by itself."""
-    if "://" in path:
+    if is_url(path):
         filesystem, _ = file_system(path)
         protocol = path.partition("://")[0]
         if not connection.filesystem_is_registered(protocol):
@@ -59,7 +60,7 @@ def open_for_duckdb(connection: duckdb.DuckDBPyConnection, path: str) -> None:
 
 def of_file(values: Sequence[str | None]) -> str:
     """The SQL, on a Parquet view, of the value that each of its files has, in the order of the files."""
-    return f"{literal(values)}[{FILE} + 1]"
+    return f"cast({literal(values)} as varchar[])[{FILE} + 1]"
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> Table:

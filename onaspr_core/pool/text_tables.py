@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import duckdb
-import fsspec
 
 from onaspr_core.errors import UserError
+from onaspr_core.folders import Folder, file_system, to_read
 from onaspr_core.pool.csv_mending import mend_csv
-from onaspr_core.pool.listed_files import COMPRESSED, file_system, kind_of
+from onaspr_core.pool.listed_files import COMPRESSED, kind_of
 from onaspr_core.pool.scan import VIEW, Table, TextReader, identifier, literal, make_view
 from onaspr_core.pool.texts import storable
 from onaspr_core.progress import logger
@@ -163,7 +163,7 @@ def _line_numbers(rejected: Sequence[_Rejected]) -> dict[_Rejected, int]:
     """Count line feeds: DuckDB's own number is that of the row, and rows may hold line ends."""
     numbers: dict[_Rejected, int] = {}
     for path in dict.fromkeys(one.path for one in rejected):
-        with fsspec.open(path, "rb", compression="infer") as file:
+        with to_read(path, unpacked=True) as file:
             line, at = 1, 0
             for one in sorted((one for one in rejected if one.path == path), key=lambda one: one.start):
                 start = one.start - 1 + len(one.text) - len(one.text.lstrip("\r\n"))
@@ -180,6 +180,9 @@ def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path
         connection: The one that the table was opened on.
         table: Some of its lines swallowed others, or the reader gave up.
         folder: Where the copies go.
+
+    Raises:
+        UserError: when there are so many that the file must be of another form.
     """
     assert table.reader is not None
     logger.info("%s: quotes or line ends are not in order; it is read again without them", table.files[0])
@@ -191,7 +194,10 @@ def mend_table(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path
         copies.append(str(copy))
         table.reader.copies[str(copy)] = path
         lines = mend_csv(path, copy, options["delim"], bool(options["quote"]))
-        broken += [_refused(table, path, line, text, "UNQUOTED VALUE") for line, text in lines]
+        for line, text in lines:
+            broken.append(_refused(table, path, line, text, "UNQUOTED VALUE"))
+            if len(broken) > MOST_REFUSED:
+                raise UserError(f"{path}: more than {MOST_REFUSED} lines have a quote that is not in order")
     make_view(connection, table.reader.view, "read_csv", copies, options)
     return broken
 
@@ -267,17 +273,20 @@ def _header(path: str, delimiter: str) -> tuple[str, ...]:
 
 def estimate_rows(files: Sequence[str], rows_in: Callable[[str], int]) -> float:
     """About how many rows text files hold, from pieces of the first, the middle and the last of them."""
-    total = read = rows = 0
+    read = rows = 0
     compressed = any(path.lower().endswith(COMPRESSED) for path in files)
-    for path in files:
-        filesystem, inside = file_system(path)
-        total += filesystem.size(inside) or 0
+    total = sum(Folder(files[0]).map(_size, files))
     for path in dict.fromkeys([files[0], files[len(files) // 2], files[-1]]):
         for part in (0.0,) if compressed else (0.0, 0.5):
             text = sample(path, part)
             read, rows = read + len(text.encode()), rows + rows_in(text)
     unpacked = total * PACKED if compressed else total
     return unpacked * rows / read if read else 0.0
+
+
+def _size(path: str) -> int:
+    filesystem, inside = file_system(path)
+    return filesystem.size(inside) or 0
 
 
 def sample(path: str, part: float = 0.0) -> str:
@@ -287,7 +296,7 @@ def sample(path: str, part: float = 0.0) -> str:
         UserError: when the file cannot be read.
     """
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
+        with to_read(path, unpacked=True) as file:
             if part:
                 file.seek(int(file.seek(0, io.SEEK_END) * part))
             data: bytes = file.read(SAMPLED)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from onaspr_core.artifacts import ArtifactStore, content_key
 from onaspr_core.compute import version_of
 from onaspr_core.errors import UserError
+from onaspr_core.folders import to_read
 from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest_table import live_clip_keys, withdrawn_pairs
 from onaspr_core.pool.settings import PoolSettings
@@ -51,7 +51,7 @@ def takedown_names(settings: PoolSettings, base: Path) -> list[str]:
         return []
     path = resolve(settings.takedown, base)
     try:
-        with fsspec.open(path, "rb") as file:
+        with to_read(path) as file:
             text = file.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{path}: the takedown list cannot be read: {problem}") from problem

@@ -33,6 +33,12 @@ SECONDS_BETWEEN_TICKS = 1.0
 
 WORKING, DONE, CRASHED, HUNG = "working", "done", "crashed", "hung"
 
+SECONDS_PER_FILE = 120.0
+"""A file that takes longer is given up. A usual one takes a tenth of a second, a 4K film's span a few."""
+
+MEMORY_PER_PROCESS = 8 * 2**30
+"""Bytes of address space. The largest allowed frames, with all that H.264 refers to, take a quarter."""
+
 _SERVE = "import sys; from onaspr_core.pool.workers import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 
@@ -46,6 +52,8 @@ def run_jobs(
     memory: int,
 ) -> Iterator[Result | None]:
     """Yield the results of all jobs as they are finished, in any order; None where none came for a second.
+
+    One process finishes them in their order.
 
     Args:
         jobs: Read only as fast as they are done.
@@ -88,6 +96,13 @@ def run_jobs(
         finally:
             for worker in workers:
                 worker.kill()
+
+
+def told_of_lost(how: str, seconds: float) -> str:
+    """Return the reason for a file over which its process was lost, for people."""
+    if how == CRASHED:
+        return "the process that read this file crashed"
+    return f"reading it took longer than {seconds:g} s"
 
 
 def serve(connection: int, lifeline: int) -> None:

@@ -1,6 +1,7 @@
 """The real side: found, hashed, counted, and encoded once."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import numpy as np
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation import encoding, features
+from onaspr_core.evaluation import encoding
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.encoding import video_item
 from onaspr_core.evaluation.extractors import describe
-from onaspr_core.evaluation.features import crop_to_aspect, reference_features
+from onaspr_core.evaluation.features import reference_features
 from onaspr_core.evaluation.frame_sampling import FID_GENERATED
-from onaspr_core.media.video import read_frames
+from onaspr_core.evaluation.real_frames import RealFrames, crop_to_aspect, read_one
 from onaspr_core.paths import file_sha256
 
 
@@ -113,11 +114,12 @@ def test_a_video_is_read_once_for_all_networks(bench: Any, monkeypatch: pytest.M
     ingest_benchmark(bench.workspace(), bench.experiment())
     read: list[str] = []
 
-    def counted(path: str, **values: Any) -> Any:
-        read.append(Path(path).stem)
-        return read_frames(path, **values)
+    def counted(wanted: Sequence[RealFrames]) -> Any:
+        for one in wanted:
+            read.append(Path(one.path).stem)
+            yield read_one(one)
 
-    monkeypatch.setattr(features, "read_frames", counted)
+    monkeypatch.setattr(encoding, "read_real", counted)
     reference_features(bench.workspace(), bench.experiment())
     assert sorted(read) == [f"r{i}" for i in range(6)]
 

@@ -13,11 +13,12 @@ from onaspr_core.evaluation.arithmetic import Tensors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.extractors import load
 from onaspr_core.evaluation.extrapolation import frechet_infinity
-from onaspr_core.evaluation.features import crop_to_aspect, feature_sets, reference_features
+from onaspr_core.evaluation.features import feature_sets, reference_features
 from onaspr_core.evaluation.frechet import ReferenceGaussian
 from onaspr_core.evaluation.jackknife import jackknife, prompt_groups
 from onaspr_core.evaluation.kernel_distance import cmmd, jedi_distance, kernel_distance
 from onaspr_core.evaluation.metrics import METRICS, metric_named, metrics_of
+from onaspr_core.evaluation.real_frames import crop_to_aspect
 from onaspr_core.evaluation.score_layout import footnotes
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.evaluation.scoring import Measured, ScoreItem, Scorer, Side

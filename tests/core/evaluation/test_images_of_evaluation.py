@@ -11,9 +11,10 @@ from onaspr_core.checks.features import every_real_video_has_features
 from onaspr_core.evaluation.arithmetic import shuffled_inception_score
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.extractors import load
-from onaspr_core.evaluation.features import crop_to_aspect, feature_sets, reference_features
+from onaspr_core.evaluation.features import feature_sets, reference_features
 from onaspr_core.evaluation.frechet import frechet_distance
 from onaspr_core.evaluation.inception_score import joint_probabilities
+from onaspr_core.evaluation.real_frames import crop_to_aspect
 from onaspr_core.evaluation.score_layout import footnotes
 from onaspr_core.evaluation.scores import score_experiment, scores_of
 from onaspr_core.media.video import encode_mp4, read_frames

@@ -13,8 +13,9 @@ from onaspr_core.evaluation.arithmetic import shuffled_inception_score
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.clipsim import clipsim
 from onaspr_core.evaluation.extractors import load
-from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
+from onaspr_core.evaluation.features import feature_sets
 from onaspr_core.evaluation.frechet import frechet_distance
+from onaspr_core.evaluation.real_frames import crop_to_aspect
 from onaspr_core.evaluation.score_layout import footnotes, format_value, markdown_table
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.media.video import read_frames

@@ -14,7 +14,8 @@ from scipy.linalg import sqrtm  # type: ignore[import-untyped]
 from onaspr_core import generation
 from onaspr_core.evaluation.benchmarks import ingest_benchmark, real_videos
 from onaspr_core.evaluation.extractors import load
-from onaspr_core.evaluation.features import crop_to_aspect, feature_sets
+from onaspr_core.evaluation.features import feature_sets
+from onaspr_core.evaluation.real_frames import crop_to_aspect
 from onaspr_core.evaluation.scores import score_experiment, scores_of
 from onaspr_core.media.video import Frames, encode_mp4, read_frames
 from onaspr_core.prompts import load_prompts

@@ -196,6 +196,11 @@ def test_what_is_no_video_is_refused_and_names_no_other_file(
     assert reason in refusal(io.BytesIO(data))
 
 
+def test_a_codec_that_is_not_known_is_told() -> None:
+    data = encode_mp4(texture(3, 16, 16), 25.0).replace(b"avc1", b"none")
+    assert refusal(io.BytesIO(data)) == "file: unreadable video: its codec is not known"
+
+
 def test_bytes_decide_and_not_the_name(tmp_path: Path) -> None:
     video = write_av(tmp_path / "a.mkv", numbered(3))
     assert kept(video.rename(tmp_path / "a.mp4")) == [0, 1, 2]

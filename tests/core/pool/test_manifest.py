@@ -10,7 +10,7 @@ import pytest
 
 from onaspr_core import code_versions
 from onaspr_core.errors import UserError
-from onaspr_core.pool import choice, manifest, source_files
+from onaspr_core.pool import choice, digests, manifest
 from onaspr_core.pool.manifest import build_manifest, clip_key, listed_pairs, pool_pairs, pool_rank
 from onaspr_core.pool.manifest_table import withdrawn_pairs
 from onaspr_core.pool.media import Media
@@ -57,7 +57,7 @@ def test_a_second_run_reads_no_file_and_keeps_the_version(
     open_pools: Open, three: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build_manifest(open_pools(three))
-    monkeypatch.setattr(source_files, "file_sha256", None)
+    monkeypatch.setattr(digests, "file_sha256", None)
     second = build_manifest(open_pools(three))
     assert (first.computed, second.computed, second.reused) == (3, 0, 3)
     assert second.version == first.version

@@ -1,13 +1,18 @@
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
+from onaspr_core.pool import digests as hashing
 from onaspr_core.pool import source_files
+from onaspr_core.pool.digests import Digest, digests
 from onaspr_core.pool.media import Media, open_media
 from onaspr_core.pool.source_files import hash_media, known_media, look_at_parts
+from onaspr_core.pool.workers import HUNG
 from onaspr_core.workspace import Workspace
 from tests.core.pool.packed import write_parquet, write_tar
 
@@ -30,7 +35,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Media]:
         seen.append(one)
         return open_media(one)
 
-    monkeypatch.setattr(source_files, "open_media", watched)
+    def here(
+        jobs: Iterable[Any], work: Callable[[Any], Digest], *_: object, **__: object
+    ) -> Iterator[Digest]:
+        return map(work, jobs)
+
+    monkeypatch.setattr(hashing, "open_media", watched)
+    monkeypatch.setattr(hashing, "run_jobs", here)
     return seen
 
 
@@ -164,17 +175,58 @@ def test_a_run_that_is_killed_has_remembered_what_it_read(
     tar = str(write_tar(tmp_path / "0.tar", {f"{i}.mp4": bytes([i]) for i in range(9)}))
     media = [Media(tar, f"{i}.mp4") for i in range(9)]
     monkeypatch.setattr(source_files, "SECONDS_BETWEEN_COMMITS", 0.0)
-    digest = source_files._digest
 
-    def killed(one: Media, stamp: str) -> tuple[str, str]:
-        if one.member == "5.mp4":
-            raise KeyboardInterrupt
-        return digest(one, stamp)
+    def killed(media: Sequence[Media], stamps: Mapping[str, str]) -> Iterator[Digest]:
+        for one in digests(media, stamps):
+            if one.media.member == "5.mp4":
+                raise KeyboardInterrupt
+            yield one
 
-    monkeypatch.setattr(source_files, "_digest", killed)
+    monkeypatch.setattr(source_files, "digests", killed)
     with pytest.raises(KeyboardInterrupt):
         hash_media(workspace, media)
     assert set(known_media(workspace, media)) == {(tar, f"{i}.mp4") for i in range(5)}
+
+
+def test_of_a_file_over_which_processes_are_lost_no_more_than_a_few_parts_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Media] = []
+
+    def hung(jobs: Iterable[Any], work: Callable[[Any], Digest], lost: Any, **_: object) -> Iterator[Digest]:
+        for job in jobs:
+            tried.append(job.media)
+            yield lost(job, HUNG) if "bad" in job.media.path else work(job)
+
+    monkeypatch.setattr(hashing, "run_jobs", hung)
+    good = str(write_tar(tmp_path / "good.tar", {f"{i}.mp4": b"x" for i in range(9)}))
+    bad = str(write_tar(tmp_path / "bad.tar", {f"{i}.mp4": b"x" for i in range(9)}))
+    media = [Media(path, f"{i}.mp4") for path in (bad, good) for i in range(9)]
+    found = {one.media: one for one in digests(media, {bad: "", good: ""})}
+    assert {one for one in media if found[one].sha256} == {one for one in media if one.path == good}
+    assert len(tried) == 3 + 9
+    assert [found[one].reason for one in media[:4]] == [
+        *["reading it took longer than 120 s"] * 3,
+        "not read: 3 other parts of its file ended their process",
+    ]
+
+
+def test_parts_are_read_in_another_process(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar = str(write_tar(tmp_path / "0.tar", {"x.mp4": b"one"}))
+    cells = str(write_parquet(tmp_path / "0.parquet", [b"two"]))
+    monkeypatch.delattr(hashing, "open_media")
+    hashes, _ = look(workspace, [Media(tar, "x.mp4"), Media(cells, "video/0")])
+    assert list(hashes.values()) in ([sha(b"one"), sha(b"two")], [sha(b"two"), sha(b"one")])
+
+
+def test_what_is_no_plain_file_is_not_read(workspace: Workspace, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    os.mkfifo(tmp_path / "b.tar")
+    media = [Media(str(tmp_path / "a.mp4")), Media(str(tmp_path / "b.tar"), "x.mp4"), Media("/dev/zero")]
+    hashes, reasons = look(workspace, media)
+    assert (hashes, set(reasons.values())) == ({}, {"the file cannot be read: it is no plain file"})
 
 
 def test_nothing_is_remembered_of_what_was_never_asked_for(workspace: Workspace) -> None:

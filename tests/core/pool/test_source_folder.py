@@ -1,6 +1,7 @@
 """A folder: a table beside videos, or texts beside them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def test_a_folder_of_videos_with_texts_beside_them(tmp_path: Path) -> None:
     assert rows["c.webp"].problem == "the caption is empty"
     assert rows["e.mp4"].problem == "there is no e.txt"
     assert rows["bad.mp4"].problem == "bad.txt is not UTF-8"
+
+
+def test_a_caption_that_is_no_plain_file_is_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path / "videos/a.mp4", "media")
+    os.mkfifo(tmp_path / "videos/a.txt")
+    (row,) = read(tmp_path, format="folder", path="videos")
+    assert row.problem == "a.txt cannot be read: it is no plain file"
 
 
 def test_a_folder_of_images_and_a_video_with_its_thumbnail(tmp_path: Path) -> None:

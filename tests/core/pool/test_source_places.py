@@ -9,9 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.pool.media import Media
+from onaspr_core.pool import webdataset
+from onaspr_core.pool.listed_files import is_folder, stamp
+from onaspr_core.pool.media import Media, file_stamp
+from onaspr_core.pool.settings import PoolSettings
+from onaspr_core.pool.source_forms import source_files
+from onaspr_core.pool.sources import source_of
 from tests.core.pool.packed import write_shard
 from tests.core.pool.rows import read, write
+from tests.object_store import ObjectStore
 
 
 def test_a_path_of_the_settings_may_go_up(tmp_path: Path) -> None:
@@ -45,7 +51,9 @@ def test_a_source_may_lie_at_a_url(name: str) -> None:
         assert (found.caption, found.media) == ("a dog", Media(f"{root}/videos/a.mp4"))
 
 
-def test_tars_and_texts_may_lie_at_a_url(tmp_path: Path) -> None:
+def test_tars_and_texts_may_lie_at_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What lies in the memory of this process, no other can look into.
+    monkeypatch.setattr(webdataset, "look_into", lambda tars, look: map(look, tars))
     write_shard(tmp_path, 0, {"000000001": None})
     for file in tmp_path.iterdir():
         with fsspec.open(f"memory://tars/{file.name}", "wb") as target:
@@ -57,6 +65,37 @@ def test_tars_and_texts_may_lie_at_a_url(tmp_path: Path) -> None:
             target.write(data)
     (row,) = read(Path("/"), format="folder", path="memory://texts")
     assert (row.id, row.caption, row.media) == ("a.mp4", "a dog", Media("memory://texts/a.mp4"))
+
+
+def test_what_another_process_changes_in_a_bucket_is_seen_at_once(
+    bucket: str, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    elsewhere = object_store.aside()
+    elsewhere.pipe({f"{bucket}/p/a.mp4": b"media", f"{bucket}/p/a.txt": b"a dog"})
+    write_shard(tmp_path, 0, {"000000001": None})
+    pool = {"format": "folder", "path": f"{bucket}/p"}
+    assert [row.caption for row in read(Path("/"), **pool)] == ["a dog"]
+    assert not is_folder(f"{bucket}/tars")
+    elsewhere.pipe(
+        {f"{bucket}/p/b.mp4": b"media", f"{bucket}/p/b.txt": b"a cat", f"{bucket}/p/a.txt": b"a pig"}
+    )
+    assert [row.caption for row in read(Path("/"), **pool)] == ["a pig", "a cat"]
+    before = file_stamp(f"{bucket}/p/b.mp4")
+    elsewhere.pipe_file(f"{bucket}/p/b.mp4", b"other")
+    assert file_stamp(f"{bucket}/p/b.mp4") != before
+    for file in tmp_path.iterdir():
+        elsewhere.pipe_file(f"{bucket}/tars/{file.name}", file.read_bytes())
+    files = source_files(source_of(PoolSettings(format="webdataset", path=f"{bucket}/tars"), tmp_path))
+    assert files == [f"{bucket}/tars/00000.tar", f"{bucket}/tars/00000.parquet"]
+    first = stamp(files)
+    elsewhere.pipe_file(f"{bucket}/tars/00001.tar", (tmp_path / "00000.tar").read_bytes())
+    assert (
+        len(source_files(source_of(PoolSettings(format="webdataset", path=f"{bucket}/tars"), tmp_path))) == 3
+    )
+    elsewhere.pipe_file(f"{bucket}/tars/00000.tar", b"another")
+    assert stamp(files) != first
+    elsewhere.rm(f"{bucket}/p/a.mp4")
+    assert [row.id for row in read(Path("/"), **pool)] == ["b.mp4"]
 
 
 def test_a_protocol_that_is_not_known_is_told() -> None:

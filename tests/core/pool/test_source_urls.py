@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import aiohttp
 import fsspec
@@ -86,6 +87,34 @@ def test_a_row_may_name_a_url_of_the_pools_schemes_and_no_other(tmp_path: Path) 
         }
     rows = by_id(tmp_path, **settings, schemes=["S3"])
     assert [id_ for id_, row in rows.items() if row.problem is None] == ["bucket"]
+
+
+def test_a_url_of_a_file_here_stays_in_the_folder_of_videos(tmp_path: Path) -> None:
+    for root in (tmp_path / "v", tmp_path):
+        inside = f"file://{root}/a.mp4"
+        urls = {
+            "inside": inside,
+            "local": inside.replace("file:", "LOCAL:"),
+            "else": "file:///etc/passwd",
+            "other": "local:///etc/passwd",
+            "host": f"file://host{root}/a.mp4",
+            "near": f"file://{root}-near/a.mp4",
+            "up": f"file://{root}/../a.mp4",
+            "dot": f"file://{root}/./b/../../a.mp4",
+        }
+        lines = [f"{id_},{url},a caption" for id_, url in urls.items()]
+        write(tmp_path / "t.csv", "\n".join(["id,file,caption", *lines]) + "\n")
+        settings: dict[str, Any] = {"format": "folder", "path": "t.csv", "columns": {"id": "id"}}
+        # Without a folder of videos it is that of the table.
+        videos = {"videos": "v"} if root != tmp_path else {}
+        rows = by_id(tmp_path, **settings, **videos, schemes=["file", "local"])
+        for id_, row in rows.items():
+            out = f"the path {urls[id_]} leads out of the folder of videos"
+            assert row.problem == (None if id_ in ("inside", "local") else out)
+        rows = by_id(tmp_path, **settings, schemes=["file"], videos="https://x.test/v")
+        assert {row.problem is None for row in rows.values()} == {False}
+        rows = by_id(tmp_path, **settings, schemes=[], videos=f"file://{root}")
+        assert [id_ for id_, row in rows.items() if row.problem is None] == ["inside"]
 
 
 def test_what_the_settings_name_needs_no_scheme(tmp_path: Path) -> None:

@@ -1,15 +1,22 @@
 """What video2dataset and img2dataset write: 00000.tar, 00000.parquet, 00000_stats.json; and bare tars."""
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from onaspr_core.pool import tar_items
+from onaspr_core.pool.choice import Wish, choose, pool_rank
 from onaspr_core.pool.media import Media, open_media
+from onaspr_core.pool.scan import open_scan
+from onaspr_core.pool.settings import PoolSettings
+from onaspr_core.pool.source_forms import open_listing
+from onaspr_core.pool.sources import source_of
 from tests.core.pool.packed import write_shard, write_tar
-from tests.core.pool.rows import read
+from tests.core.pool.rows import by_id, read
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "jpg"])
@@ -40,6 +47,52 @@ def test_a_shard_that_a_download_left_half_written_is_left_out_and_told(
     (row,) = read(tmp_path, format="webdataset", path="set")
     assert row.id == "000000001"
     assert "00001.tar is left out" in caplog.text
+
+
+def test_a_tar_that_cannot_be_read_is_a_row_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = write_tar(tmp_path / "tars/a/0.tar", {"x.mp4": b"media", "x.txt": b"a dog"})
+    half = write_tar(tmp_path / "tars/a/1.tar", {"y.mp4": b"media", "y.txt": b"a cat", "z.mp4": b"media"})
+    half.write_bytes(half.read_bytes()[:2300])
+    (tmp_path / "tars/b").mkdir()
+    (tmp_path / "tars/b/0.tar").write_bytes(b"no tar")
+    os.mkfifo(tmp_path / "tars/b/2.tar")
+    monkeypatch.setattr(tar_items, "SECONDS_PER_TAR", 5.0)
+    rows = by_id(tmp_path, format="webdataset", path="tars/*/*.tar")
+    assert {id_: row.problem for id_, row in rows.items()} == {
+        "a/x": None,
+        "a/y": None,
+        "a/1.tar": "unreadable tar: no header at byte 2048; what follows is left out",
+        "b/0.tar": "unreadable tar: truncated header",
+        "b/2.tar": "reading it took longer than 5 s",
+    }
+    assert rows["a/x"].media == Media(str(good), "x.mp4")
+    assert rows["b/0.tar"].media == Media(str(tmp_path / "tars/b/0.tar"))
+
+
+def test_such_a_row_has_its_place_among_the_others_and_may_be_withdrawn(tmp_path: Path) -> None:
+    write_tar(tmp_path / "tars/0.tar", {f"{i}.{s}": b"x" for i in range(400) for s in ("mp4", "txt")})
+    for i in range(400):
+        (tmp_path / f"tars/bad{i:03}.tar").write_bytes(b"")
+    ids = [*map(str, range(400)), *(f"bad{i:03}.tar" for i in range(400))]
+    with open_scan() as connection:
+        told = PoolSettings(format="webdataset", path="tars")
+        listing = open_listing(connection, source_of(told, tmp_path))
+        wanted = sorted(ids, key=lambda id_: (pool_rank(5, id_), id_))
+        chosen = choose(connection, listing, Wish(20, 5), "rows")
+        assert chosen.rows["id"].to_pylist() == wanted[:20]
+        assert {"bad" in id_ for id_ in wanted[:20]} == {True, False}
+        bad = next(id_ for id_ in wanted if "bad" in id_)
+        chosen = choose(connection, listing, Wish(20, 5, takedown=[bad]), "rows")
+        assert (bad in chosen.rows["id"].to_pylist(), chosen.withdrawn) == (False, [bad])
+
+
+def test_a_tar_that_cannot_be_read_says_so_of_the_items_that_its_list_names(tmp_path: Path) -> None:
+    write_shard(tmp_path / "set", 0, {"000000001": None})
+    (tmp_path / "set/00000.tar").write_bytes(b"no tar")
+    (row,) = read(tmp_path, format="webdataset", path="set")
+    assert (row.id, row.problem) == ("000000001", "unreadable tar: truncated header")
 
 
 def test_tars_without_lists_are_indexed_by_their_headers(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from onaspr_core.errors import UserError
+from onaspr_core.pool.media import tar_files
 from tests.core.pool.packed import write_tar
 from tests.faults.fuzz.damage import damaged
 from tests.faults.fuzz.pools import assert_taken_in, good_video
@@ -138,7 +140,7 @@ MADE: tuple[Callable[[Random], bytes], ...] = (
 
 
 def take_in(folder: Path, cases: Mapping[int, Random]) -> None:
-    """A folder of tars of which the first and the last are good."""
+    """A folder of tars of which the first and the last are good; one that cannot be read has a reason."""
     for name in ("0", "z"):
         write_tar(folder / f"tars/{name}.tar", dict(item(f"good-{name}")))  # type: ignore[arg-type]
     for number, rng in cases.items():
@@ -151,4 +153,14 @@ def take_in(folder: Path, cases: Mapping[int, Random]) -> None:
             # Three headers among 20 blocks: damage elsewhere hits but a video.
             data = damaged(rng, whole[:8192]) + whole[8192:]
         (folder / f"tars/t{number:05}.tar").write_bytes(data)
-    assert_taken_in(folder, {"good-0", "good-z"}, cut=True, format="webdataset", path="tars")
+    reasons = assert_taken_in(folder, {"good-0", "good-z"}, cut=True, format="webdataset", path="tars")
+    assert {path.name for path in (folder / "tars").iterdir() if _is_unreadable(path)} <= reasons.keys()
+
+
+def _is_unreadable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            list(tar_files(file, str(path)))
+    except UserError:
+        return True
+    return False

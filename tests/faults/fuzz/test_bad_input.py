@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onaspr_core.pool.cut import MEMORY_PER_PROCESS
-from onaspr_core.pool.workers import run_jobs
+from onaspr_core.pool.workers import MEMORY_PER_PROCESS, run_jobs
 from tests.faults.fuzz.kinds import CASES, KINDS, Cases, judge, lost
 
 NUMBER = int(os.environ.get("ONASPR_FUZZ", CASES))
