@@ -16,7 +16,7 @@ from tests.small_project import models_stood_in_for
 SETTINGS = Path(os.environ["ONASPR_SETTINGS"])
 
 to_the_end_of_the_process = ExitStack()
-to_the_end_of_the_process.enter_context(models_stood_in_for())
+to_the_end_of_the_process.enter_context(models_stood_in_for(workers=True))
 to_the_end_of_the_process.enter_context(logged(SETTINGS.with_name(LOG)))
 
 

@@ -89,6 +89,11 @@ class Moment:
         return self._came is not None and time.monotonic() > self._came + self._seconds
 
 
+def drawn(folder: Path, moments: random.Random, items: int) -> Moment:
+    """Draw a moment of what is still to be done, of so many items in all."""
+    return Moment(folder, moments.randint(min(len(stored(folder)), items), items), moments.uniform(0, 2))
+
+
 def test_a_command_killed_at_any_moment_is_finished_by_the_next(
     new_project: Callable[[str], Path], undisturbed: Undisturbed
 ) -> None:
@@ -98,13 +103,7 @@ def test_a_command_killed_at_any_moment_is_finished_by_the_next(
     print(f"seed {SEED}; {items} items")
     while kills < KILLS:
         project = observed_project(new_project("killed-command"))
-        moment: Moment | None = None
-        while True:
-            if kills < KILLS:
-                there = len(stored(project.folder))
-                moment = Moment(project.folder, moments.randint(there, items), moments.uniform(0, 2))
-            if ended(project, moment if kills < KILLS else None):
-                break
+        while not ended(project, drawn(project.folder, moments, items) if kills < KILLS else None):
             kills += 1
             print(f"kill {kills} when {len(stored(project.folder))} of {items} items were there")
         assert kept(project.folder) == undisturbed.kept
