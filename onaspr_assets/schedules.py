@@ -151,7 +151,7 @@ class _Look:
     def _failed(self, key: dg.AssetKey) -> bool:
         """Whether the last run that was to make an asset failed before it did.
 
-        One that never began, as on a machine that was too busy to start it in time, says nothing of the asset.
+        One that never began, as where a machine was too busy to start it in time, says nothing of it.
         """
         partitions = [self._partition] if self._partition else None
         wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
