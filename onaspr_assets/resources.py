@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from filelock import FileLock
 from pydantic import PrivateAttr
 
-from onaspr_assets.runs import end_dead_runs
+from onaspr_assets.runs import begin, conclude, end_dead_runs
 from onaspr_core.settings import Settings, load_settings
 from onaspr_core.workspace import Workspace
 
@@ -23,11 +24,14 @@ class WorkspaceResource(dg.ConfigurableResource):
     settings_path: str
     cluster: dg.ResourceDependency[Any] = None  # type: ignore[assignment]
     _context: dg.InitResourceContext | None = PrivateAttr(None)
+    _lock: FileLock | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before the first step, and whenever a sensor looks: what killed runs held is given back."""
         self._context = context
         if context.instance is not None:
+            if context.run is not None:
+                self._lock = begin(context.instance, context.run.run_id)
             for run_id in end_dead_runs(context.instance):
                 dg.get_dagster_logger().warning(f"run {run_id} died; it is marked as failed")
 
@@ -35,6 +39,8 @@ class WorkspaceResource(dg.ConfigurableResource):
         """After the last step, however it ended: the run's workers are let go of."""
         if "_workspace" in self.__dict__:
             self._workspace.close()
+        if self._lock is not None and context.instance is not None and context.run is not None:
+            conclude(context.instance, context.run.run_id, self._lock)
 
     @cached_property
     def _workspace(self) -> Workspace:

@@ -149,15 +149,20 @@ class _Look:
         return self._versions.items_to_retry(key, self._partition) > 0
 
     def _failed(self, key: dg.AssetKey) -> bool:
-        """Whether the last run that was to make an asset failed before it did."""
+        """Whether the last run that was to make an asset failed before it did.
+
+        One that never began, as where a machine was too busy to start it in time, says nothing of it.
+        """
         partitions = [self._partition] if self._partition else None
         wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
         planned = self._instance.fetch_planned_materializations(wanted, limit=1).records
         made = self._instance.fetch_materializations(wanted, limit=1).records
         if not planned or (made and made[0].run_id == planned[0].run_id):
             return False
-        run = self._instance.get_run_by_id(planned[0].run_id)
-        return run is not None and run.status == dg.DagsterRunStatus.FAILURE
+        record = self._instance.get_run_record_by_id(planned[0].run_id)
+        if record is None or record.start_time is None:
+            return False
+        return record.dagster_run.status == dg.DagsterRunStatus.FAILURE
 
 
 def _by_experiment(

@@ -38,7 +38,7 @@ class DagsterDev:
     """A `dagster dev` that is up."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", url: str, instance: dg.DagsterInstance, log: Path
+        self, process: "subprocess.Popen[bytes] | None", url: str, instance: dg.DagsterInstance, log: Path
     ) -> None:
         self.process, self.url, self.instance, self.log = process, url, instance, log
         self._told = {record.dagster_run.run_id for record in instance.get_run_records()}
@@ -50,16 +50,20 @@ class DagsterDev:
             found = look()
             if found:
                 return found
-            ended = self.process.poll() is not None
+            ended = self.ended()
             if ended or time.monotonic() > deadline:
-                why = "dagster dev ended" if ended else f"not within {seconds:.0f} s"
+                why = f"{ended} ended" if ended else f"not within {seconds:.0f} s"
                 raise AssertionError(f"waited for {what}: {why}\n{self.tail()}")
             time.sleep(0.3)
+
+    def ended(self) -> str:
+        """Name what should run and has ended; empty where nothing has."""
+        return "dagster dev" if self.process is not None and self.process.poll() is not None else ""
 
     def tail(self) -> str:
         """Return the last lines that the processes wrote."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(["… dagster dev said:", *lines[-LINES_SHOWN:]])
+        return "\n".join(["… Dagster said:", *lines[-LINES_SHOWN:]])
 
     def ask(self, query: str) -> Any:
         """Return what the webserver answers to a GraphQL query; None while it does not listen."""
@@ -166,10 +170,10 @@ def dagster_dev(project: Project) -> Iterator[DagsterDev]:
             dev.wait("the code location", dev.loaded)
             yield dev
         finally:
-            _end(process)
+            end(process)
 
 
-def _end(leader: "subprocess.Popen[bytes]") -> None:
+def end(leader: "subprocess.Popen[bytes]") -> None:
     """Kill a process, its session, and all that descends from it: runs live under the code server."""
     deadline = time.monotonic() + 30
     family = _family(leader.pid)

@@ -23,6 +23,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Say whether somebody listens at a port."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
 @contextmanager
 def serving(answer: Callable[[str], Answer], fetched: list[str]) -> Iterator[str]:
     """Serve what `answer` gives for a path, note the paths of bodies that were sent; yield the address.

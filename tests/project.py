@@ -1,6 +1,5 @@
 """A user's project on a small cut of the world: settings, a Dagster home, and the commands a user types."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from onaspr_core.miniature.world import render_world
+from tests.processes import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = "package:onaspr_core/miniature/weights"
@@ -71,10 +71,10 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the Makefile exports, with this project's home and settings."""
+        """What the Makefile exports, with this project's home and settings, and the way to these tests."""
         exported = re.findall(r"^export (\w+) := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return {
-            **os.environ,
+            **ENVIRONMENT,
             **dict(exported),
             "DAGSTER_HOME": str(self.home),
             "ONASPR_SETTINGS": str(self.settings),

@@ -102,14 +102,15 @@ def rewriter_stood_in_for() -> Iterator[None]:
 
 
 @contextmanager
-def models_stood_in_for() -> Iterator[None]:
-    """A language model and an embedder without weights, and clips cut in this process."""
+def models_stood_in_for(*, workers: bool = False) -> Iterator[None]:
+    """A language model and an embedder without weights, and clips cut in this process, not in workers."""
 
     def encode(_: Any, texts: Sequence[str]) -> Any:
         return BagOfWords().encode(texts).astype("float32")
 
     with rewriter_stood_in_for(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clips, "cut_all", cut_here)
+        if not workers:
+            patch.setattr(clips, "cut_all", cut_here)
         patch.setattr(SentenceEmbedder, "encode", encode)
         yield
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.execution.stats import StepEventStatus
 from dagster._daemon.monitoring import run_monitoring
 
+from onaspr_assets import runs
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
+from tests.processes import ENVIRONMENT
 
 HOLDS_THE_POOL = """
 import time
@@ -27,6 +30,11 @@ def slow() -> None:
 with dg.DagsterInstance.from_config({home!r}) as instance:
     dg.materialize([slow], instance=instance)
 """
+AS_THE_HOUSE_DOES = HOLDS_THE_POOL.replace("slow()", "slow(workspace: WorkspaceResource)").replace(
+    "[slow], ", "[slow], resources={{'workspace': WorkspaceResource(settings_path='')}}, "
+)
+AS_THE_HOUSE_DOES = f"from onaspr_assets.resources import WorkspaceResource\n{AS_THE_HOUSE_DOES}"
+"""A run that is handed its workspace, as all of this project are."""
 
 
 @pytest.fixture
@@ -35,9 +43,12 @@ def instance(tmp_path: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(tmp_path))
 
 
-def start(home: Path) -> subprocess.Popen[str]:
+def start(home: Path, script: str = HOLDS_THE_POOL) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDS_THE_POOL.format(home=str(home))], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script.format(home=str(home))],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -82,6 +93,48 @@ def test_another_process_with_the_same_number_is_not_taken_for_the_run(
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_a_clock_that_is_set_ends_no_run_and_a_killed_one_is_told_as_failed_whatever_it_shows(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start(tmp_path, AS_THE_HOUSE_DOES)
+    try:
+        (run,) = instance.get_runs()
+        with monkeypatch.context() as patch:
+            # When a process began is told by the clock of now.
+            now = time.time()
+            patch.setattr("psutil.Process.create_time", lambda _: now + 3600)
+            assert end_dead_runs(instance) == []
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    # Its number is given to another process, which began before the run as this clock has it.
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_alive", lambda _: True)
+        assert end_dead_runs(instance) == [run.run_id]
+    assert holders(instance) == set()
+    assert list((tmp_path / "runs-going").iterdir()) == []
+
+
+def test_a_run_that_came_to_its_end_leaves_no_lock(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    @dg.asset
+    def looks(workspace: WorkspaceResource) -> None:
+        assert end_dead_runs(instance) == []
+        (lock,) = (tmp_path / "runs-going").iterdir()
+        assert lock.name == f"{instance.get_runs()[0].run_id}.lock"
+
+    @dg.asset(deps=[looks])
+    def breaks(workspace: WorkspaceResource) -> None:
+        raise RuntimeError
+
+    resources = {"workspace": WorkspaceResource(settings_path="")}
+    dg.materialize([looks, breaks], instance=instance, resources=resources, raise_on_error=False)
+    (run,) = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    steps = {one.step_key: one.status for one in instance.get_run_step_stats(run.run_id)}
+    assert steps == {"looks": StepEventStatus.SUCCESS, "breaks": StepEventStatus.FAILURE}
+    assert list((tmp_path / "runs-going").iterdir()) == []
 
 
 def test_the_next_run_gives_back_what_a_killed_one_held(

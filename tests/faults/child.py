@@ -5,6 +5,7 @@ Processes are forked from a server that has imported what they need, so that man
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from onaspr_core.errors import PlainError
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
 from onaspr_core.evaluation.features import reference_features
 from onaspr_core.evaluation.scores import score_experiment
+from onaspr_core.generation import KIND as VIDEO
 from onaspr_core.generation import generate_videos
 from onaspr_core.inversion import invert_clips
 from onaspr_core.pool import clips
@@ -39,6 +41,8 @@ from tests.small_project import models_stood_in_for
 
 LOG = "begun.log"
 ERROR = "error.txt"
+HOLD = "hold"
+HELD = "held"
 PRELOADED = [
     "tests.faults.child",
     "torch",
@@ -105,11 +109,20 @@ def materialize(folder: Path) -> None:
 
 @contextmanager
 def logged(log: Path) -> Iterator[None]:
-    """Log how many items each batch has before it is made, that it was made, and what was stored."""
+    """Log how many items each batch has before it is made, that it was made, and what was stored.
+
+    While a file `hold` lies beside the log, whoever has stored a video logs that it is held, and waits.
+    """
 
     def note(*words: object) -> None:
         with log.open("a") as file:
             file.write(" ".join(map(str, words)) + "\n")
+
+    def wait_while_held() -> None:
+        if (hold := log.with_name(HOLD)).exists():
+            note(HELD, os.getpid())
+            while hold.exists():
+                time.sleep(0.05)
 
     batches, write = local.in_batches, ArtifactStore.write
 
@@ -125,6 +138,8 @@ def logged(log: Path) -> Iterator[None]:
     def noting_write(store: ArtifactStore, kind: str, key: str, *rest: Any) -> None:
         write(store, kind, key, *rest)
         note("stored", os.getpid(), kind, key)
+        if kind == VIDEO:
+            wait_while_held()
 
     def noting_write_shard(root: str, shard: Sequence[Clip]) -> list[Place]:
         places = write_shard(root, shard)

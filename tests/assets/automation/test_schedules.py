@@ -112,6 +112,20 @@ def test_the_backstop_leaves_alone_what_failed_last(
     assert requests(settled, "backstop") == [], "it waits for a change or a person"
 
 
+def test_the_backstop_asks_for_what_no_run_came_to(settled: Platform) -> None:
+    videos = dg.AssetKey("ona_videos")
+    settled.edit("eta = 0.5", "eta = 0.7")
+    settled.look()
+    job = settled.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={videos})
+    for _ in range(2):
+        run = settled.instance.create_run_for_job(
+            job, tags={"dagster/partition": "one"}, asset_selection=frozenset({videos})
+        )
+        settled.instance.report_run_failed(run, "it did not start in time")
+    (asked,) = requests(settled, "backstop")
+    assert videos in (asked.asset_selection or ())
+
+
 def test_the_clock_asks_for_no_study(settled: Platform) -> None:
     table, sweep = dg.AssetKey("table_1"), dg.AssetKey("figure_4")
     settled.save(settled.settings + '[studies]\nexperiments = ["one"]\neta = [0.0, 0.5]\n')
