@@ -32,9 +32,10 @@ os.environ["PYTHONPATH"] = str(ROOT)
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Failure, Outcome, run_items
 from onaspr_core.engines.protocol import Maker
-from onaspr_core.generation import KIND, generate_videos
+from onaspr_core.generation import generate_videos
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.workspace import Workspace
 from tests.project import SETTINGS, make_world
 
@@ -137,9 +138,9 @@ def recovery(project: Project) -> list[list[str]]:
     killed: list[float] = []
 
     def watch() -> None:
-        known = set(workspace.store.keys(KIND))
+        known = set(workspace.store.keys(VIDEO))
         while not stored or not killed or len(stored) < 6:
-            now = set(workspace.store.keys(KIND))
+            now = set(workspace.store.keys(VIDEO))
             stored.extend([time.monotonic()] * len(now - known))
             known = now
             if len(stored) >= 3 and not killed:

@@ -22,13 +22,10 @@ from _timing import print_table
 
 sys.path.append(str(ROOT))
 
-from onaspr_core import generation
 from onaspr_core.compute import Outcome
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
-from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.evaluation.features import reference_features
 from onaspr_core.evaluation.scores import score_experiment
-from onaspr_core.evaluation.scoring import KIND as SCORES
 from onaspr_core.generation import generate_videos, video_items
 from onaspr_core.inversion import invert_clips
 from onaspr_core.pool.clips import make_clips
@@ -38,6 +35,7 @@ from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.neighbours import find_neighbours
 from onaspr_core.rewriting.stage import rewrite_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.stored_kinds import FEATURES, SCORE, VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.project import SETTINGS, make_world
@@ -95,7 +93,7 @@ class Small:
         """Return video and network of every feature of a generated video."""
         store = self.open()[0].store
         records = (store.record(FEATURES, key) for key in store.keys(FEATURES))
-        made = set(store.keys(generation.KIND))
+        made = set(store.keys(VIDEO))
         return {(one["source"], one["fingerprint"]) for one in records if one["source"] in made}
 
     def score(self) -> float:
@@ -109,7 +107,7 @@ class Small:
     def forget(self) -> None:
         """Delete every feature and score."""
         store = self.open()[0].store
-        for kind in (FEATURES, SCORES):
+        for kind in (FEATURES, SCORE):
             for key in store.keys(kind):
                 store.delete(kind, key)
 

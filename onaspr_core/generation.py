@@ -22,7 +22,6 @@ from onaspr_core.compute import Failure, Maker, Outcome, Preview, run_items
 from onaspr_core.diffusion.gate import gated_eta
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key, read_inverted
 from onaspr_core.media.contact_sheet import contact_sheet
 from onaspr_core.media.images import encode_png
@@ -33,6 +32,7 @@ from onaspr_core.retrieval.neighbours import Reference, noise_neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import BackboneSettings, Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video_record import video_record
 from onaspr_core.workspace import Workspace
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from onaspr_core.backbones.protocol import Backbone
 
-KIND = "video"
 CRF = 12
 SHOWN = 8
 
@@ -135,7 +134,7 @@ def generate_videos(workspace: Workspace, e: Experiment, variant: str, *, trial:
         items,
         key=lambda item: item.key,
         name=lambda item: item.prompt.id,
-        exists=lambda keys: workspace.store.existing(KIND, keys),
+        exists=lambda keys: workspace.store.existing(VIDEO, keys),
         open_maker=partial(_open_maker, workspace, e, variant, trial),
         batch_size=e.sampling.batch_size,
         remedy=TOO_LARGE,
@@ -155,7 +154,7 @@ def read_video(workspace: Workspace, key: str) -> Frames:
     Raises:
         UserError: when it has not been made or is damaged.
     """
-    return read_frames(io.BytesIO(workspace.store.read(KIND, key)))
+    return read_frames(io.BytesIO(workspace.store.read(VIDEO, key)))
 
 
 def _semantics(prompt: Prompt, rewrite: Rewrite | None, m: int) -> dict[str, Any]:
@@ -176,7 +175,7 @@ def _key(item: VideoItem, e: Experiment, fingerprint: str, backbone: BackboneSet
     """
     blended = {"blend": code_versions.BLEND} if len(item.inverted_keys) > 1 else {}
     return content_key(
-        KIND,
+        VIDEO,
         version=code_versions.VIDEO,
         prompt=item.prompt.text,
         rewritten=[item.rewritten_text, item.rewritten_steps] if item.rewritten_steps else None,
@@ -240,7 +239,7 @@ def _make_batch(
             )
             continue
         record = {**video_record(workspace, e, variant, backbone, item), "trial": trial or None}
-        workspace.store.write(KIND, item.key, settings.suffix, _encoded(frames, settings), record)
+        workspace.store.write(VIDEO, item.key, settings.suffix, _encoded(frames, settings), record)
 
 
 def _encoded(frames: Frames, backbone: BackboneSettings) -> bytes:
@@ -257,7 +256,7 @@ def _initial_noise(workspace: Workspace, e: Experiment, backbone: Backbone, item
     if not item.neighbours:
         return random
     for neighbour, key in zip(item.neighbours, item.inverted_keys, strict=True):
-        if not workspace.store.has(INVERTED, key):
+        if not workspace.store.has(INVERTED_LATENT, key):
             raise UserError(
                 f"the inverted noise of its neighbour {neighbour.pair_id} (clip {neighbour.clip_key}) "
                 "is missing; materialize inverted_latents"
@@ -288,7 +287,7 @@ def _facts(workspace: Workspace, e: Experiment, variant: str, items: Sequence[Vi
 
 def _preview(workspace: Workspace, items: Sequence[VideoItem]) -> Preview | None:
     """Show the first videos under their prompts."""
-    present = workspace.store.existing(KIND, [item.key for item in items[:SHOWN]])
+    present = workspace.store.existing(VIDEO, [item.key for item in items[:SHOWN]])
     shown = [item for item in items[:SHOWN] if item.key in present]
     if not shown:
         return None

@@ -29,6 +29,7 @@ from onaspr_core.pool.shards import Place
 from onaspr_core.reports.noise_preview import kept_preview
 from onaspr_core.retrieval.neighbours import noise_neighbours_of
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.versions import library_versions
 from onaspr_core.workspace import Workspace
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from onaspr_core.backbones.protocol import Backbone
     from onaspr_core.media.video import Frames
 
-KIND = "inverted-latent"
 TENSOR = "noise"
 DESCRIBED = 256
 """Diagnostics are averaged over this many items at most: each is one record to read."""
@@ -96,15 +96,15 @@ def invert_clips(workspace: Workspace, e: Experiment) -> Outcome:
         items,
         key=lambda item: item.key,
         name=lambda item: item.pair_id,
-        exists=lambda keys: workspace.store.existing(KIND, keys),
+        exists=lambda keys: workspace.store.existing(INVERTED_LATENT, keys),
         open_maker=partial(_open_maker, workspace, e),
         batch_size=e.inversion.batch_size,
         remedy=TOO_LARGE,
         look_up=partial(_with_places, workspace),
         engine=workspace.engine,
     )
-    described = sorted(workspace.store.existing(KIND, [item.key for item in items[:DESCRIBED]]))
-    read = workspace.store.map(partial(workspace.store.record, KIND), described)
+    described = sorted(workspace.store.existing(INVERTED_LATENT, [item.key for item in items[:DESCRIBED]]))
+    read = workspace.store.map(partial(workspace.store.record, INVERTED_LATENT), described)
     records = dict(zip(described, read, strict=True))
     return replace(
         outcome,
@@ -137,12 +137,12 @@ def read_inverted(workspace: Workspace, key: str) -> Tensor:
     """
     import torch
 
-    return torch.from_numpy(workspace.store.read_tensors(KIND, key)[TENSOR].astype(np.float32))
+    return torch.from_numpy(workspace.store.read_tensors(INVERTED_LATENT, key)[TENSOR].astype(np.float32))
 
 
 def _key(fingerprint: str, e: Experiment, clip_key: str) -> str:
     return content_key(
-        KIND,
+        INVERTED_LATENT,
         version=code_versions.INVERTED_LATENT,
         clip=clip_key,
         backbone=fingerprint,
@@ -199,7 +199,7 @@ def _invert_batch(
         }
         if e.inversion.whitening != "none":
             record["diagnostics_before_whitening"] = diagnostics(before)
-        workspace.store.write_tensors(KIND, item.key, {TENSOR: noise.numpy()}, record)
+        workspace.store.write_tensors(INVERTED_LATENT, item.key, {TENSOR: noise.numpy()}, record)
 
 
 def inverted_noise(e: Experiment, backbone: Backbone, latents: Tensor, clip_keys: Sequence[str]) -> Tensor:

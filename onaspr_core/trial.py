@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 
-from onaspr_core import generation
 from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.generation import VideoItem, generate_videos, video_items
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
@@ -74,12 +74,10 @@ def generate_trial(workspace: Workspace, e: Experiment, variant: str, trial: Tri
     tried = trial_experiment(e, variant, trial)
     outcome = generate_videos(workspace, tried, variant, trial=str(trial))
     items = video_items(workspace, tried, variant)
-    present = workspace.store.existing(generation.KIND, [item.key for item in items])
+    present = workspace.store.existing(VIDEO, [item.key for item in items])
     suffix = workspace.settings.backbones[e.backbone].suffix
     files = [
-        ReportFile(
-            _name(number, item, suffix), item.key, partial(workspace.store.read, generation.KIND, item.key)
-        )
+        ReportFile(_name(number, item, suffix), item.key, partial(workspace.store.read, VIDEO, item.key))
         for number, item in enumerate(items, 1)
         if item.key in present
     ]

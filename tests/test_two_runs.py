@@ -15,10 +15,10 @@ from onaspr_assets.build import ASSETS
 from onaspr_assets.house import GPU_POOL
 from onaspr_assets.turns import GIVEN_BACK, TAKEN
 from onaspr_core.artifacts import RECORD_SUFFIX
-from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.clips import clip_bytes
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import FEATURES
 from onaspr_core.workspace import Workspace
 from tests.project import OTHER, SETTINGS, Project, Step, finished, make_world, steps_of
 

@@ -4,9 +4,9 @@ from onaspr_core.checks.finding import Finding, every
 from onaspr_core.checks.stored import troubles
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmarks import NO_BENCHMARK, real_videos, shortage
-from onaspr_core.evaluation.encoding import KIND
 from onaspr_core.evaluation.features import feature_sets, real_features
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import FEATURES
 from onaspr_core.workspace import Workspace
 
 
@@ -47,7 +47,7 @@ def every_real_video_has_features(workspace: Workspace, e: Experiment) -> Findin
     return every(
         "features of real videos are there, undamaged and finite",
         len(items),
-        troubles(workspace, KIND, items, "reference_features"),
+        troubles(workspace, FEATURES, items, "reference_features"),
         "materialize reference_features",
         real_videos=len(videos),
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 from onaspr_core.checks.finding import Finding, every, listed, percent
 from onaspr_core.checks.stored import troubles
-from onaspr_core.inversion import KIND, clip_items
+from onaspr_core.inversion import clip_items
 from onaspr_core.settings import CheckSettings, Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 
 
@@ -22,7 +23,7 @@ def every_clip_is_inverted(workspace: Workspace, e: Experiment) -> Finding:
     return every(
         "clips have inverted noise, undamaged and finite",
         len(items),
-        troubles(workspace, KIND, items, "inverted_latents"),
+        troubles(workspace, INVERTED_LATENT, items, "inverted_latents"),
         "materialize inverted_latents",
     )
 
@@ -37,9 +38,9 @@ def noise_is_nearly_gaussian(workspace: Workspace, e: Experiment) -> Finding:
     """
     limits = workspace.settings.checks
     items = {item.key: item for item in clip_items(workspace, e)}
-    present = sorted(workspace.store.existing(KIND, list(items)))
+    present = sorted(workspace.store.existing(INVERTED_LATENT, list(items)))
     outside = []
-    records = workspace.store.map(partial(workspace.store.record, KIND), present)
+    records = workspace.store.map(partial(workspace.store.record, INVERTED_LATENT), present)
     for key, record in zip(present, records, strict=True):
         found = departures(record["diagnostics"], limits)
         name, (value, departure) = max(found.items(), key=lambda one: one[1][1])

@@ -2,9 +2,9 @@
 
 from onaspr_core.checks.finding import Finding, every
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, VideoItem, read_video, video_items
-from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.generation import VideoItem, read_video, video_items
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.workspace import Workspace
 
 
@@ -19,7 +19,7 @@ def every_prompt_has_a_video(workspace: Workspace, e: Experiment, variant: str) 
     backbone = workspace.settings.backbones[e.backbone]
     shape = (backbone.frames, backbone.height, backbone.width, 3)
     items = video_items(workspace, e, variant)
-    present = workspace.store.existing(KIND, [item.key for item in items])
+    present = workspace.store.existing(VIDEO, [item.key for item in items])
     problems = []
     noun = backbone.noun
     for item in items:
@@ -49,7 +49,7 @@ def _told(shape: tuple[int, ...]) -> str:
 
 def _why_there_is_none(workspace: Workspace, item: VideoItem, variant: str, noun: str) -> str:
     """Say why an item is missing, as far as the stores tell; the stage's own words are in its failures."""
-    if any(not workspace.store.has(INVERTED, key) for key in item.inverted_keys):
+    if any(not workspace.store.has(INVERTED_LATENT, key) for key in item.inverted_keys):
         return f"no {noun}, and no inverted noise of its neighbour: materialize inverted_latents first"
     return (
         f"no {noun}: {variant}_videos says under `failures` why; where it is values that are not finite, "

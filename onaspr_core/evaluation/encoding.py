@@ -29,9 +29,8 @@ from onaspr_core.evaluation.extractors import (
 from onaspr_core.evaluation.frame_sampling import ALL_FRAMES, FrameRule
 from onaspr_core.evaluation.real_frames import RealFrames, read_real
 from onaspr_core.media.video import Frames
+from onaspr_core.stored_kinds import FEATURES
 from onaspr_core.workspace import Workspace
-
-KIND = "features"
 
 OF_WHOLE_VIDEOS: tuple[Role, ...] = ("video classifier", "pixels")
 """Roles that see a video's frames in their order, repeated ones as well."""
@@ -60,13 +59,13 @@ class FeatureItem:
 
 def video_item(name: str, source: str, feature_set: FeatureSet, rule: FrameRule, read: Read) -> FeatureItem:
     """One video under one network and frame rule; `source` is its content key or SHA-256."""
-    key = content_key(KIND, source=source, extractor=feature_set.fingerprint, frames=rule.name)
+    key = content_key(FEATURES, source=source, extractor=feature_set.fingerprint, frames=rule.name)
     return FeatureItem(name, key, source, feature_set, rule, read)
 
 
 def text_item(name: str, text: str, feature_set: FeatureSet) -> FeatureItem:
     """One text under an image-text model."""
-    key = content_key(KIND, text=text, extractor=feature_set.fingerprint)
+    key = content_key(FEATURES, text=text, extractor=feature_set.fingerprint)
     return FeatureItem(name, key, text, feature_set, text=text)
 
 
@@ -81,7 +80,7 @@ def make_features(workspace: Workspace, items: Sequence[FeatureItem], batch_size
         items,
         key=lambda item: item.key,
         name=lambda item: item.name,
-        exists=lambda keys: workspace.store.existing(KIND, keys),
+        exists=lambda keys: workspace.store.existing(FEATURES, keys),
         open_maker=partial(_open_maker, workspace, batch_size),
         batch_size=batch_size * max(1, len({item.feature_set for item in items})),
         engine=workspace.engine,
@@ -181,4 +180,4 @@ def _store(
             "frames": item.rule.name if item.rule else "text",
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        workspace.store.write_tensors(KIND, item.key, contiguous, record)
+        workspace.store.write_tensors(FEATURES, item.key, contiguous, record)

@@ -32,6 +32,7 @@ from onaspr_core.evaluation.scoring import ScoreItem, Side
 from onaspr_core.evaluation.vbench import VBenchResults, read_vbench
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.workspace import Workspace
 
 
@@ -109,7 +110,7 @@ def material_of(
     noun = workspace.settings.backbones[e.backbone].noun
     for label, one in made.items():
         wanted = generation.video_items(workspace, one.experiment, one.variant)
-        there = workspace.store.existing(generation.KIND, [item.key for item in wanted])
+        there = workspace.store.existing(VIDEO, [item.key for item in wanted])
         keys[label], videos[label] = {}, {}
         for item in wanted:
             name = f"{label} {item.prompt.id}"

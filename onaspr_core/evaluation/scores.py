@@ -18,7 +18,6 @@ from typing import Any
 from onaspr_core.compute import Failure, Maker, Outcome, Preview, merge, run_items, version_of
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.comparisons import by_prompt
-from onaspr_core.evaluation.encoding import KIND as FEATURES
 from onaspr_core.evaluation.encoding import make_features
 from onaspr_core.evaluation.material import Made, Material, material_of, score_items
 from onaspr_core.evaluation.metrics import metric_named
@@ -31,8 +30,9 @@ from onaspr_core.evaluation.score_table import (
     prompt_scores_of,
     scores_of,
 )
-from onaspr_core.evaluation.scoring import KIND, Measured, ScoreItem, Scorer
+from onaspr_core.evaluation.scoring import Measured, ScoreItem, Scorer
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import FEATURES, SCORE
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
@@ -104,7 +104,7 @@ def _run(workspace: Workspace, items: Sequence[ScoreItem]) -> Outcome:
         items,
         key=lambda item: item.key,
         name=lambda item: item.name,
-        exists=lambda keys: workspace.store.existing(KIND, keys),
+        exists=lambda keys: workspace.store.existing(SCORE, keys),
         open_maker=open_maker,
     )
 
@@ -120,7 +120,7 @@ def _measure(workspace: Workspace, scorer: Scorer, batch: Sequence[ScoreItem]) -
             yield Failure(item.name, "its value is not a finite number; look for the video that gave it")
             continue
         record = {"metric": item.metric.key, "n": len(item.own.prompts), "n_real": len(item.real)}
-        workspace.store.write_json(KIND, item.key, asdict(measured), record)
+        workspace.store.write_json(SCORE, item.key, asdict(measured), record)
 
 
 def _table(
@@ -130,9 +130,9 @@ def _table(
     items: Sequence[ScoreItem],
     missing: Sequence[Failure],
 ) -> ScoreTable:
-    existing = workspace.store.existing(KIND, [item.key for item in items])
+    existing = workspace.store.existing(SCORE, [item.key for item in items])
     there = [item for item in items if item.key in existing]
-    read = workspace.store.map(lambda item: workspace.store.read_json(KIND, item.key), there)
+    read = workspace.store.map(lambda item: workspace.store.read_json(SCORE, item.key), there)
     found = [(item, Measured(**told)) for item, told in zip(there, read, strict=True)]
     baselines = {item.metric.key: measured for item, measured in found if item.baseline is None}
     scores = tuple(
@@ -214,5 +214,5 @@ def _keep(workspace: Workspace, e: Experiment, table: ScoreTable) -> None:
 
 def per_prompt_of(workspace: Workspace, score: Score) -> dict[str, float]:
     """The value of each prompt of a per-prompt metric, by prompt id, from the score's item."""
-    values: dict[str, float] = workspace.store.read_json(KIND, score.key)["per_prompt"]
+    values: dict[str, float] = workspace.store.read_json(SCORE, score.key)["per_prompt"]
     return values

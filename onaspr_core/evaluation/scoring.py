@@ -35,8 +35,8 @@ from onaspr_core.evaluation.statistics import (
     resample_counts,
     sign_flip_test,
 )
+from onaspr_core.stored_kinds import SCORE
 
-KIND = "score"
 SET_RESAMPLES = 400
 """Resamples of a set metric: each is a distance of its own, where a mean's is one product."""
 
@@ -89,7 +89,7 @@ class ScoreItem:
     def key(self) -> str:
         """Content key: features, settings and arithmetic; not the variant's name."""
         return content_key(
-            KIND,
+            SCORE,
             version=code_versions.SCORES,
             metric=self.metric.key,
             own=list(zip(self.own.prompts, self.own.keys, strict=True)),

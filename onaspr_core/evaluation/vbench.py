@@ -19,9 +19,9 @@ from pathlib import Path
 
 from onaspr_core.artifacts import content_key
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND
 from onaspr_core.paths import file_sha256, resolve
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.video_names import key_in_name
 from onaspr_core.workspace import Workspace
 
@@ -105,7 +105,7 @@ def _keys_of(workspace: Workspace, path: str) -> list[str]:
         return [key]
     try:
         file = Path(resolve(path, workspace.settings.base))
-        return workspace.store.keys_of_content(KIND, file_sha256(file)) if file.is_file() else []
+        return workspace.store.keys_of_content(VIDEO, file_sha256(file)) if file.is_file() else []
     # What VBench wrote need be no path here: a name that is too long, a user who is not there.
     except (OSError, ValueError, UserError):
         return []

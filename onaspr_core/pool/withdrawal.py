@@ -21,11 +21,10 @@ from onaspr_core.paths import resolve
 from onaspr_core.pool.manifest_table import live_clip_keys, withdrawn_pairs
 from onaspr_core.pool.settings import PoolSettings
 from onaspr_core.progress import logger, track
+from onaspr_core.stored_kinds import INVERTED_LATENT, NOISE_PREVIEW, VIDEO
 from onaspr_core.workspace import Workspace
 
-INVERTED, PREVIEW, VIDEO = "inverted-latent", "noise-preview", "video"
-"""Kinds of items that are made of clips; stored by `onaspr_core.inversion`,
-`onaspr_core.reports.noise_preview` and `onaspr_core.generation`."""
+_MADE_OF_CLIPS = (INVERTED_LATENT, NOISE_PREVIEW, VIDEO)
 
 SEARCHED = ("neighbours", "neighbour_searches")
 """Tables of what each prompt found, by experiment; `onaspr_core.retrieval.neighbours` writes them."""
@@ -106,16 +105,18 @@ def remove_withdrawn(workspace: Workspace) -> Removed:
     keys, live = withdrawn_clip_keys(workspace), live_clip_keys(workspace)
     latents = {
         key: clip
-        for key, record in _records(store, INVERTED)
+        for key, record in _records(store, INVERTED_LATENT)
         if (clip := record.get("clip_key")) not in live
         and (clip in keys or (record.get("pool"), record.get("pair_id")) in pairs)
     }
     clips = keys.union(latents.values())
     videos = [key for key, record in _records(store, VIDEO) if not clips.isdisjoint(_neighbours(record))]
     previews = [
-        key for key, record in _records(store, PREVIEW) if not clips.isdisjoint(record.get("clip_keys", ()))
+        key
+        for key, record in _records(store, NOISE_PREVIEW)
+        if not clips.isdisjoint(record.get("clip_keys", ()))
     ]
-    for kind, found in ((INVERTED, list(latents)), (PREVIEW, previews), (VIDEO, videos)):
+    for kind, found in zip(_MADE_OF_CLIPS, (latents, previews, videos), strict=True):
         for key in found:
             store.delete(kind, key)
     state = _state(workspace, pairs)
@@ -138,7 +139,7 @@ def _state(workspace: Workspace, pairs: Collection[tuple[str, str]]) -> str:
         "withdrawals",
         pairs=sorted(map(list, pairs)),
         clips=version_of(live_clip_keys(workspace)),
-        items=[version_of(workspace.store.keys(kind)) for kind in (INVERTED, PREVIEW, VIDEO)],
+        items=[version_of(workspace.store.keys(kind)) for kind in _MADE_OF_CLIPS],
     )
 
 

@@ -14,12 +14,11 @@ from typing import Any
 
 from onaspr_core.artifacts import ADDED
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.pool.manifest import pairs_named
 from onaspr_core.provenance.naming import Found, find_video, names_of, noun_in
 from onaspr_core.rewriting.stored import Rewrite, rewrites_that_say, stored_rewrites
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
@@ -69,7 +68,7 @@ def provenance_of(workspace: Workspace, what: str) -> Provenance:
         UserError: when there is no such video, or several, or its record is damaged.
     """
     found = find_video(workspace, what)
-    record = workspace.store.record(KIND, found.key)
+    record = workspace.store.record(VIDEO, found.key)
     notes = [found.note] if found.note else []
     video = _video(workspace, what, found, record, notes)
     pool = record.get("pool")
@@ -105,7 +104,7 @@ def provenance_of(workspace: Workspace, what: str) -> Provenance:
 def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: list[str]) -> Facts:
     key = found.key
     try:
-        workspace.store.read(KIND, key)
+        workspace.store.read(VIDEO, key)
     except UserError as problem:
         notes.append(f"Its {record['suffix'][1:].upper()} cannot be read: {problem}.")
     names, untold = names_of(workspace, key, record)
@@ -129,7 +128,7 @@ def _video(workspace: Workspace, what: str, found: Found, record: Facts, notes: 
         notes.append(f"It was first made as {made_as}, and its record is of that.")
     return {
         "key": key,
-        "file": workspace.store.url(KIND, key),
+        "file": workspace.store.url(VIDEO, key),
         "variant": next(
             name for name, one in VARIANTS.items() if (one.inverted_noise, one.rewritten_prompt) == used
         ),
@@ -149,7 +148,7 @@ def _lenders(record: Facts) -> list[tuple[Facts, str]]:
 def _inverted(workspace: Workspace, key: str, notes: list[str]) -> tuple[Facts, str | None]:
     """What is told of inverted noise, and the pool that its clip was first inverted for."""
     try:
-        told = workspace.store.record(INVERTED, key)
+        told = workspace.store.record(INVERTED_LATENT, key)
     except UserError as problem:
         notes.append(f"Of its inverted noise nothing but the key is known: {problem}.")
         return {"key": key}, None

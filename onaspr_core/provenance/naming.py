@@ -13,11 +13,12 @@ from typing import Any
 
 from onaspr_core.diffusion.semantics import rewritten_step_count
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, VideoItem, video_items
+from onaspr_core.generation import VideoItem, video_items
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.clip_catalog import clip_places
 from onaspr_core.prompts import load_prompts
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.video_names import key_in_name
 from onaspr_core.workspace import Workspace
@@ -134,15 +135,19 @@ def _by_file(workspace: Workspace, path: Path) -> Found:
     except OSError as problem:
         raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
     key = key_in_name(path.as_posix()) or ""
-    if key and workspace.store.is_known(KIND, key) and workspace.store.record(KIND, key)["sha256"] == sha256:
+    if (
+        key
+        and workspace.store.is_known(VIDEO, key)
+        and workspace.store.record(VIDEO, key)["sha256"] == sha256
+    ):
         return Found(key)
-    keys = workspace.store.keys_of_content(KIND, sha256)
+    keys = workspace.store.keys_of_content(VIDEO, sha256)
     if not keys:
         raise UserError(f"{path} is no video or image of this store: {_why_unknown(workspace, key)}")
     if key not in keys and len(keys) > 1:
         raise _several(workspace, f"{path} has the bytes of {len(keys)} items", keys)
     found = key if key in keys else keys[0]
-    record = workspace.store.record(KIND, found)
+    record = workspace.store.record(VIDEO, found)
     if record["sha256"] == sha256:
         return Found(found)
     noun = noun_in(record["suffix"])
@@ -150,8 +155,8 @@ def _by_file(workspace: Workspace, path: Path) -> Found:
 
 
 def _why_unknown(workspace: Workspace, key: str) -> str:
-    if key and workspace.store.is_known(KIND, key):
-        noun = noun_in(workspace.store.url(KIND, key))
+    if key and workspace.store.is_known(VIDEO, key):
+        noun = noun_in(workspace.store.url(VIDEO, key))
         return f"its name is that of {noun} {key}, its bytes are not; ask for {key}"
     try:
         clip = clip_places(workspace, [key])[key]
@@ -161,7 +166,7 @@ def _why_unknown(workspace: Workspace, key: str) -> str:
 
 
 def _by_prefix(workspace: Workspace, prefix: str) -> Found:
-    keys = workspace.store.keys(KIND, prefix)
+    keys = workspace.store.keys(VIDEO, prefix)
     if not keys:
         raise UserError(f"no video or image in the store has a key that begins with {prefix}")
     if len(keys) > 1:
@@ -183,7 +188,7 @@ def _by_name(workspace: Workspace, e: Experiment, rest: str) -> Found:
         noun = workspace.settings.backbones[e.backbone].noun
         raise UserError("\n".join([f"prompt {prompt_id} has several {noun}s; say which:", *lines]))
     [item] = video_items(workspace, e, variant, {prompt_id})
-    if not workspace.store.is_known(KIND, item.key):
+    if not workspace.store.is_known(VIDEO, item.key):
         raise UserError(
             f"{e.name}/{variant}/{prompt_id} has not been made with the settings as they are now; "
             f"materialize {variant}_videos, or ask for an earlier one by its file or key"
@@ -201,7 +206,7 @@ def _several(workspace: Workspace, found: str, keys: Iterable[str]) -> UserError
 
 def _described(workspace: Workspace, key: str) -> str:
     try:
-        record = workspace.store.record(KIND, key)
+        record = workspace.store.record(VIDEO, key)
     except UserError:
         return f"{key}  (its record is damaged)"
     eta, m, prompt = record.get("eta"), record.get("rewritten_steps"), record.get("prompt")

@@ -31,6 +31,7 @@ from onaspr_core.media.video import Frames
 from onaspr_core.prompts import load_prompts
 from onaspr_core.reports.files import ReportFile, report_folder, write_files
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS, title_of
 from onaspr_core.workspace import Workspace
 
@@ -238,7 +239,7 @@ def shown_videos(workspace: Workspace, e: Experiment, variants: Sequence[str]) -
         for variant in variants
     }
     wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
-    existing = workspace.store.existing(generation.KIND, wanted)
+    existing = workspace.store.existing(VIDEO, wanted)
     shown = [
         (prompt.text, [(variant, keys[variant][prompt.id]) for variant in variants])
         for prompt in load_prompts(workspace, e)

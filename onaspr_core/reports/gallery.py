@@ -38,6 +38,7 @@ from onaspr_core.retrieval.neighbours import Reference, neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import BackboneSettings, Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import BASELINE, VARIANTS
 from onaspr_core.workspace import Workspace
 
@@ -81,7 +82,7 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
     clips = sorted({found[0].clip_key for found in gathered.references.values() if found})
     files = [
         *(
-            ReportFile(_made_path(key, backbone), key, partial(workspace.store.read, generation.KIND, key))
+            ReportFile(_made_path(key, backbone), key, partial(workspace.store.read, VIDEO, key))
             for key in made
             if key in gathered.existing
         ),
@@ -178,7 +179,7 @@ def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
     wanted = [key for by_prompt in keys.values() for key in by_prompt.values()]
     return _Gathered(
         keys=keys,
-        existing=frozenset(workspace.store.existing(generation.KIND, wanted)),
+        existing=frozenset(workspace.store.existing(VIDEO, wanted)),
         scores=prompt_scores_of(workspace, e),
         references=neighbours_of(workspace, e),
         rewrites=rewrites_of(workspace, e),
@@ -261,7 +262,7 @@ def _provenance_script(
 
 
 def _provenance(workspace: Workspace, key: str) -> Values:
-    record = workspace.store.record(generation.KIND, key)
+    record = workspace.store.record(VIDEO, key)
     told = {name: value for name, value in record.items() if name not in ADDED}
     return [("key", key), *((name.replace("_", " "), _told(value)) for name, value in told.items())]
 

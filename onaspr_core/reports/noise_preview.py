@@ -13,6 +13,7 @@ from onaspr_core import code_versions
 from onaspr_core.artifacts import ArtifactStore, content_key
 from onaspr_core.compute import Preview
 from onaspr_core.errors import UserError
+from onaspr_core.stored_kinds import NOISE_PREVIEW
 from onaspr_core.versions import library_versions
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 
-KIND = "noise-preview"
 SHOWN = 8
 
 
@@ -49,7 +49,7 @@ def kept_preview(
     """
     labels = [_label(item, records[item.key]["round_trip_error"]) for item in items[:SHOWN]]
     key = content_key(
-        KIND,
+        NOISE_PREVIEW,
         version=code_versions.NOISE_PREVIEW,
         libraries=library_versions("matplotlib", "pillow"),
         labels=labels,
@@ -59,7 +59,7 @@ def kept_preview(
         ],
     )
     with suppress(UserError):
-        return Preview(store.record(KIND, key)["markdown"], store.read(KIND, key))
+        return Preview(store.record(NOISE_PREVIEW, key)["markdown"], store.read(NOISE_PREVIEW, key))
     from onaspr_core.reports.noise_figure import noise_preview
 
     lost: list[str] = []
@@ -73,7 +73,9 @@ def kept_preview(
     )
     if drawn is not None and not lost:
         clip_keys = [item.clip_key for item in items]
-        store.write(KIND, key, ".png", drawn.png, {"markdown": drawn.markdown, "clip_keys": clip_keys})
+        store.write(
+            NOISE_PREVIEW, key, ".png", drawn.png, {"markdown": drawn.markdown, "clip_keys": clip_keys}
+        )
     return drawn
 
 

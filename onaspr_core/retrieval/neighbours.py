@@ -26,6 +26,7 @@ from onaspr_core.retrieval.references import Reference as Reference
 from onaspr_core.retrieval.references import nearest_clips, searched
 from onaspr_core.retrieval.versions import CaptionState, caption_state
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import PROMPT_EMBEDDING
 from onaspr_core.workspace import Workspace
 
 PROMPTS_PER_WRITE = 4096
@@ -161,10 +162,9 @@ def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[
     Raises:
         UserError: when the model gives values that are not finite; the embeddings of other texts are kept.
     """
-    keys = [content_key("prompt-embedding", text=text, embedder=encoder.fingerprint) for text in texts]
-    kind = "prompt-embedding"
+    keys = [content_key(PROMPT_EMBEDDING, text=text, embedder=encoder.fingerprint) for text in texts]
     missing = dict(zip(keys, texts, strict=True))
-    for key in workspace.store.existing(kind, keys):
+    for key in workspace.store.existing(PROMPT_EMBEDDING, keys):
         del missing[key]
     lacking = list(missing.items())
     refused: list[str] = []
@@ -176,13 +176,13 @@ def prompt_vectors(workspace: Workspace, encoder: TextEmbedder, texts: Sequence[
         for (key, text), row in zip(part, vectors, strict=True):
             if text not in refused:
                 record = {"text": text, "embedder": encoder.fingerprint}
-                workspace.store.write_tensors(kind, key, {"vector": row}, record)
+                workspace.store.write_tensors(PROMPT_EMBEDDING, key, {"vector": row}, record)
     if refused:
         raise UserError(
             f"embedding.model gives values that are not finite for {len(refused)} prompt(s), {refused[0]!r} "
             "among them; reword or remove them, or choose another embedding.model"
         )
-    read = partial(workspace.store.read_tensors, kind)
+    read = partial(workspace.store.read_tensors, PROMPT_EMBEDDING)
     return np.stack([tensors["vector"] for tensors in workspace.store.map(read, keys)])
 
 

@@ -21,15 +21,9 @@ from onaspr_core.markdown import table
 from onaspr_core.prompts import load_prompts
 from onaspr_core.rewriting import guard, template
 from onaspr_core.rewriting.server import EMBEDDED_MODEL, model_fingerprint
-from onaspr_core.rewriting.stored import (
-    KIND,
-    UNANSWERED_KIND,
-    Attempt,
-    Rewrite,
-    store_rewrite,
-    stored_rewrites,
-)
+from onaspr_core.rewriting.stored import Attempt, Rewrite, store_rewrite, stored_rewrites
 from onaspr_core.settings import Experiment, RewriterSettings
+from onaspr_core.stored_kinds import REWRITE, UNANSWERED_REWRITE
 from onaspr_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,7 +83,7 @@ def rewrite_prompts(workspace: Workspace, experiment: Experiment) -> Outcome:
         items,
         key=lambda item: item.key,
         name=lambda item: item.prompt_id,
-        exists=lambda keys: workspace.store.existing(KIND, list(keys)),
+        exists=lambda keys: workspace.store.existing(REWRITE, list(keys)),
         open_maker=lambda: _open_maker(workspace, experiment.rewriter, opened),
     )
     rewrites = list(workspace.store.map(partial(_stored, workspace), items))
@@ -123,7 +117,7 @@ def prompts_without_rewrite(workspace: Workspace, experiment: Experiment) -> lis
     """
     items = _items(workspace, experiment)
     keys = [item.key for item in items]
-    stored = workspace.store.existing(KIND, keys) | workspace.store.existing(UNANSWERED_KIND, keys)
+    stored = workspace.store.existing(REWRITE, keys) | workspace.store.existing(UNANSWERED_REWRITE, keys)
     return [item.prompt_id for item in items if item.key not in stored]
 
 
@@ -138,7 +132,7 @@ def _items(workspace: Workspace, experiment: Experiment) -> list[_Item]:
     items = []
     for prompt in prompts:
         captions = tuple(" ".join(one.caption.split()) for one in neighbours.get(prompt.id, ())[:k])
-        key = content_key(KIND, prompt=prompt.text, references=captions, rewriter=fingerprint)
+        key = content_key(REWRITE, prompt=prompt.text, references=captions, rewriter=fingerprint)
         items.append(_Item(prompt.id, prompt.text, captions, key))
     return items
 
@@ -172,7 +166,7 @@ def _open_maker(
                 rewrite, trouble = rewrite_one(model, settings, encoder.encode, item.text, item.references)
                 if trouble is None:
                     unanswered_in_a_row = 0
-                    store_rewrite(workspace, KIND, item.key, rewrite, asked_with)
+                    store_rewrite(workspace, REWRITE, item.key, rewrite, asked_with)
                     continue
                 unanswered_in_a_row += 1
                 if unanswered_in_a_row == UNANSWERED_IN_A_ROW:
@@ -180,7 +174,7 @@ def _open_maker(
                         f"{settings.model} gave no usable answer to {UNANSWERED_IN_A_ROW} prompts in a row "
                         f"({trouble}); check the endpoint and run again. What has been rewritten is kept"
                     )
-                store_rewrite(workspace, UNANSWERED_KIND, item.key, rewrite, asked_with)
+                store_rewrite(workspace, UNANSWERED_REWRITE, item.key, rewrite, asked_with)
                 yield Failure(item.prompt_id, f"{trouble}; the original prompt is used", passing=True)
 
         yield make

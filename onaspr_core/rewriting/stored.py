@@ -8,11 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from onaspr_core.stored_kinds import REWRITE, UNANSWERED_REWRITE
 from onaspr_core.workspace import Workspace
-
-KIND = "rewrite"
-UNANSWERED_KIND = "unanswered-rewrite"
-"""Originals that stand in for rewrites the endpoint gave no answer for; the next run asks for these again."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def store_rewrite(
 
     Args:
         workspace: Where.
-        kind: `KIND`, or `UNANSWERED_KIND` for an original that stands in.
+        kind: `REWRITE`, or `UNANSWERED_REWRITE` for an original that stands in.
         key: Its content key.
         rewrite: What the prompt became.
         asked_with: Settings of the language model and of the guard, JSON values.
@@ -70,7 +67,7 @@ def stored_rewrites(workspace: Workspace, key: str) -> Iterator[tuple[str, Rewri
     Raises:
         UserError: when an item is damaged.
     """
-    for kind in (KIND, UNANSWERED_KIND):
+    for kind in (REWRITE, UNANSWERED_REWRITE):
         if workspace.store.has(kind, key):
             yield kind, _read(workspace, kind, key)
 
@@ -87,7 +84,7 @@ def rewrites_that_say(
     """
     store = workspace.store
     alike = []
-    for kind in (KIND, UNANSWERED_KIND):
+    for kind in (REWRITE, UNANSWERED_REWRITE):
         keys = store.keys(kind)
         for key, record in zip(keys, store.map(partial(store.record, kind), keys), strict=True):
             if (record["prompt"], record["fallback_reason"]) == (prompt, fallback_reason):

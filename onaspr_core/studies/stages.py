@@ -17,13 +17,14 @@ from onaspr_core.reports.study_view import StudyView
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import STAGE_TIME
 from onaspr_core.studies.figures import draw_curve, draw_differences, draw_times
 from onaspr_core.studies.files import place, write_study
 from onaspr_core.studies.making import make_rows
 from onaspr_core.studies.plans import SWEEPS, TITLES, NothingToCompareError, Row, studied, variants
 from onaspr_core.studies.results import Block, Result, csv_rows, view_of
 from onaspr_core.studies.time_table import times_csv, times_view
-from onaspr_core.studies.timings import KIND, STAGES, keep_time, kept_time, measure, stage_key
+from onaspr_core.studies.timings import STAGES, keep_time, kept_time, measure, stage_key
 from onaspr_core.studies.writing import csv_text
 from onaspr_core.workspace import Workspace
 
@@ -136,7 +137,7 @@ def stage_times(workspace: Workspace, e: Experiment) -> Outcome:
         list(STAGES),
         key=lambda stage: stage_key(workspace, e, stage),
         name=lambda stage: stage,
-        exists=lambda keys: workspace.store.existing(KIND, keys),
+        exists=lambda keys: workspace.store.existing(STAGE_TIME, keys),
         open_maker=open_maker,
     )
     times = [found for stage in STAGES if (found := kept_time(workspace, e, stage))]

@@ -33,10 +33,10 @@ from onaspr_core.retrieval.neighbours import neighbours_of, prompt_vectors
 from onaspr_core.retrieval.versions import caption_state
 from onaspr_core.rewriting.stage import rewriter_fingerprint
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT, STAGE_TIME
 from onaspr_core.versions import library_versions
 from onaspr_core.workspace import Workspace
 
-KIND = "stage-time"
 CALLS = 6
 """Calls of a stage: the first is cold. Each is of another prompt or clip, as far as there are so many."""
 CAPTIONS = 1000
@@ -91,7 +91,7 @@ def stage_key(workspace: Workspace, e: Experiment, stage: str) -> str:
     settings = workspace.settings
     encoder = embedder(workspace)
     return content_key(
-        KIND,
+        STAGE_TIME,
         version=code_versions.STAGE_TIMES,
         stage=stage,
         machine=machine(),
@@ -136,16 +136,16 @@ def measure(workspace: Workspace, e: Experiment, stage: str) -> StageTime:
 def kept_time(workspace: Workspace, e: Experiment, stage: str) -> StageTime | None:
     """Return what was measured for a stage, None where nothing was."""
     key = stage_key(workspace, e, stage)
-    if not workspace.store.existing(KIND, [key]):
+    if not workspace.store.existing(STAGE_TIME, [key]):
         return None
-    told = workspace.store.read_json(KIND, key)
+    told = workspace.store.read_json(STAGE_TIME, key)
     return StageTime(told["stage"], told["of"], told["cold"], tuple(told["warm"]))
 
 
 def keep_time(workspace: Workspace, e: Experiment, measured: StageTime) -> None:
     """Keep what was measured, with the machine that it was measured on."""
     record = {"experiment": e.name, "machine": machine()}
-    workspace.store.write_json(KIND, stage_key(workspace, e, measured.stage), asdict(measured), record)
+    workspace.store.write_json(STAGE_TIME, stage_key(workspace, e, measured.stage), asdict(measured), record)
 
 
 def _feature_extraction(workspace: Workspace, e: Experiment, stack: ExitStack) -> tuple[Call, str]:
@@ -232,7 +232,7 @@ def _denoising(workspace: Workspace, e: Experiment, stack: ExitStack) -> tuple[C
 
 def _latent_read(workspace: Workspace, e: Experiment, stack: ExitStack) -> tuple[Call, str]:
     keys = [item.key for item in clip_items(workspace, e)]
-    keys = [key for key in keys if key in workspace.store.existing("inverted-latent", keys)]
+    keys = [key for key in keys if key in workspace.store.existing(INVERTED_LATENT, keys)]
     if not keys:
         raise UserError(f"experiment {e.name} has no inverted noise yet; materialize inverted_latents")
     return lambda number: read_inverted(workspace, keys[number % len(keys)]), "one clip's noise"

@@ -10,7 +10,7 @@ import torch
 from onaspr_core import inversion
 from onaspr_core.backbones.registry import open_backbone
 from onaspr_core.errors import UserError
-from onaspr_core.inversion import KIND, clip_items, invert_clips, inverted_latent_key, read_inverted
+from onaspr_core.inversion import clip_items, invert_clips, inverted_latent_key, read_inverted
 from onaspr_core.media.contact_sheet import contact_sheet
 from onaspr_core.pool.manifest import Pair
 from onaspr_core.pool.media import Media
@@ -18,6 +18,7 @@ from onaspr_core.reports import noise_figure
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.sampling import invert_latents, sample_latents
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 
 NEIGHBOURS = {"00001": "a", "00002": "b", "00003": "a", "00004": "c", "00005": "d"}
@@ -72,7 +73,7 @@ def test_what_is_stored_is_the_inversion_of_the_encoded_clip_in_half_precision(
     video = torch.from_numpy(clip_of("a")[:3]).permute(3, 0, 1, 2)[None] / 127.5 - 1
     expected = invert_latents(backbone, backbone.encode(video), steps=4)[0]
     key = inverted_latent_key(tiny_workspace, experiment, "clip-a")
-    assert tiny_workspace.store.read_tensors(KIND, key)["noise"].dtype == np.float16
+    assert tiny_workspace.store.read_tensors(INVERTED_LATENT, key)["noise"].dtype == np.float16
     found = read_inverted(tiny_workspace, key)
     assert found.dtype == torch.float32 and found.shape == backbone.latent_shape
     assert torch.allclose(found, expected, rtol=2e-3, atol=1e-3)
@@ -106,13 +107,17 @@ def test_the_record_says_what_the_noise_was_made_from_and_what_it_is_like(
     tiny_workspace: Workspace, experiment: Experiment
 ) -> None:
     invert_clips(tiny_workspace, experiment)
-    record = tiny_workspace.store.record(KIND, inverted_latent_key(tiny_workspace, experiment, "clip-b"))
+    record = tiny_workspace.store.record(
+        INVERTED_LATENT, inverted_latent_key(tiny_workspace, experiment, "clip-b")
+    )
     assert record["clip_key"] == "clip-b" and record["pair_id"] == "pair-b"
     assert record["repeated_frames"] == 1 and record["steps"] == 4
     assert record["libraries"]["torch"] == torch.__version__
     assert set(record["diagnostics"]) >= {"mean", "variance", "kurtosis"}
     assert "eta" not in record
-    other = tiny_workspace.store.record(KIND, inverted_latent_key(tiny_workspace, experiment, "clip-a"))
+    other = tiny_workspace.store.record(
+        INVERTED_LATENT, inverted_latent_key(tiny_workspace, experiment, "clip-a")
+    )
     assert other["repeated_frames"] == 0
 
 
@@ -125,7 +130,9 @@ def test_the_round_trip_error_is_that_of_denoising_what_is_stored(
     clean = backbone.encode(torch.from_numpy(clip_of("a")[:3]).permute(3, 0, 1, 2)[None] / 127.5 - 1)
     back = sample_latents(backbone, read_inverted(tiny_workspace, key)[None], [""], steps=4, guidance=1.0)
     expected = float((back - clean).norm() / clean.norm())
-    assert tiny_workspace.store.record(KIND, key)["round_trip_error"] == pytest.approx(expected, rel=1e-3)
+    assert tiny_workspace.store.record(INVERTED_LATENT, key)["round_trip_error"] == pytest.approx(
+        expected, rel=1e-3
+    )
     assert outcome.facts["round_trip_error_mean"] > 0
 
 
@@ -135,7 +142,7 @@ def test_the_round_trip_can_be_left_out_without_another_key(
     unmeasured = with_inversion(experiment, measure_round_trip=False)
     outcome = invert_clips(tiny_workspace, unmeasured)
     key = inverted_latent_key(tiny_workspace, experiment, "clip-a")
-    assert tiny_workspace.store.record(KIND, key)["round_trip_error"] is None
+    assert tiny_workspace.store.record(INVERTED_LATENT, key)["round_trip_error"] is None
     assert "round_trip_error_mean" not in outcome.facts
     assert invert_clips(tiny_workspace, experiment).computed == 0
 
@@ -185,7 +192,9 @@ def test_noise_that_is_not_finite_is_a_failure_and_is_not_stored(
     assert {failure.item for failure in outcome.failures} == {"pair-a", "pair-c"}
     assert all("not finite" in failure.reason for failure in outcome.failures)
     assert outcome.computed == 2
-    assert not tiny_workspace.store.has(KIND, inverted_latent_key(tiny_workspace, experiment, "clip-a"))
+    assert not tiny_workspace.store.has(
+        INVERTED_LATENT, inverted_latent_key(tiny_workspace, experiment, "clip-a")
+    )
 
 
 def test_clips_that_do_not_fit_into_memory_are_inverted_fewer_at_a_time(

@@ -11,7 +11,7 @@ from onaspr_core.backbones.registry import open_backbone
 from onaspr_core.diffusion.noise import random_noise
 from onaspr_core.diffusion.whitening import whiten
 from onaspr_core.errors import UserError
-from onaspr_core.inversion import KIND, clip_items, invert_clips, inverted_latent_key, read_inverted
+from onaspr_core.inversion import clip_items, invert_clips, inverted_latent_key, read_inverted
 from onaspr_core.parameters import PER_EXPERIMENT, version
 from onaspr_core.prompts import Prompt
 from onaspr_core.retrieval import neighbours
@@ -19,6 +19,7 @@ from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.retrieval.versions import CaptionState
 from onaspr_core.sampling import invert_latents
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 from tests.core.generation.inputs import using
 
@@ -139,7 +140,7 @@ def test_without_options_a_record_holds_what_it_always_held(
 ) -> None:
     outcome = invert_clips(tiny_workspace, experiment)
     key = clip_items(tiny_workspace, experiment)[0].key
-    assert set(tiny_workspace.store.record(KIND, key)) == RECORD
+    assert set(tiny_workspace.store.record(INVERTED_LATENT, key)) == RECORD
     assert not {"whitening", "forward_diffusion_steps", "neighbours", "similarity_gate"} & set(outcome.facts)
 
 
@@ -169,7 +170,7 @@ def test_what_is_diffused_forward_draws_its_noise_by_the_clips_key(
         clean = backbone.encode(frames.permute(3, 0, 1, 2)[None] / 127.5 - 1)[0]
         expected = levels.signal[4] * clean + levels.noise[4] * drawn
         assert torch.allclose(read_inverted(tiny_workspace, key), expected.float(), rtol=2e-3, atol=1e-3)
-        assert tiny_workspace.store.record(KIND, key)["forward_diffusion_steps"] == 4
+        assert tiny_workspace.store.record(INVERTED_LATENT, key)["forward_diffusion_steps"] == 4
 
 
 def test_whitened_noise_is_stored_and_the_record_tells_of_it_before_and_after(
@@ -182,7 +183,7 @@ def test_whitened_noise_is_stored_and_the_record_tells_of_it_before_and_after(
     plain = read_inverted(tiny_workspace, inverted_latent_key(tiny_workspace, experiment, "clip-1"))
     key = inverted_latent_key(tiny_workspace, e, "clip-1")
     assert torch.allclose(read_inverted(tiny_workspace, key), whiten(plain, "spatial"), atol=0.02)
-    record = tiny_workspace.store.record(KIND, key)
+    record = tiny_workspace.store.record(INVERTED_LATENT, key)
     assert record["whitening"] == "spatial"
     assert record["diagnostics"]["variance"] == pytest.approx(1, abs=1e-2)
     assert record["diagnostics_before_whitening"]["variance"] == pytest.approx(

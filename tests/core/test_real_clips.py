@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onaspr_core.inversion import KIND, clip_items, invert_clips, read_inverted
+from onaspr_core.inversion import clip_items, invert_clips, read_inverted
 from onaspr_core.pool.clips import make_clips
 from onaspr_core.pool.manifest import build_manifest, pool_pairs
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 
 EXAMPLE = Path(__file__).parents[2] / "examples/real-clips"
@@ -68,7 +69,7 @@ def test_real_clips_become_inverted_noise_with_the_error_of_the_way_back(workspa
     assert (outcome.computed, outcome.failures) == (len(nearest), ())
     assert prompts.total >= len(nearest)
     for item in clip_items(workspace, experiment):
-        record = workspace.store.record(KIND, item.key)
+        record = workspace.store.record(INVERTED_LATENT, item.key)
         assert 0 < record["round_trip_error"] < 0.2
         noise = read_inverted(workspace, item.key).numpy()
         assert np.isfinite(noise).all()

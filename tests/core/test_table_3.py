@@ -12,8 +12,7 @@ from PIL import Image
 from onaspr_core.evaluation import extractors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
 from onaspr_core.evaluation.scores import score_experiment, scores_of
-from onaspr_core.generation import KIND, generate_videos, read_video, video_items
-from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.generation import generate_videos, read_video, video_items
 from onaspr_core.inversion import clip_items, invert_clips
 from onaspr_core.paths import file_sha256
 from onaspr_core.pool.clips import make_clips
@@ -24,6 +23,7 @@ from onaspr_core.retrieval.index import embed_captions
 from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of
 from onaspr_core.rewriting.stage import rewrite_prompts
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
@@ -132,7 +132,7 @@ def test_every_variant_becomes_images_with_the_scores_of_table_3(
     assert {outcome.failures for outcome in made.values()} == {()}
     for variant in VARIANTS:
         for item in video_items(workspace, e, variant):
-            assert workspace.store.record(KIND, item.key)["suffix"] == ".png"
+            assert workspace.store.record(VIDEO, item.key)["suffix"] == ".png"
             assert read_video(workspace, item.key).shape == (1, 16, 16, 3)
             rewritten = REWRITTEN[item.prompt.text] if VARIANTS[variant].rewritten_prompt else None
             assert (item.rewritten_text, item.rewritten_steps) == (rewritten, int(rewritten is not None))
@@ -161,5 +161,5 @@ def test_the_pool_is_flickrs_test_split_with_each_image_inverted_once(workspace:
     assert nearest == {"test0.jpg", "test1.jpg", "test2.jpg"}
     invert_clips(workspace, e)
     keys = {item.key for item in clip_items(workspace, e)}
-    assert len(keys) == 3 and keys == workspace.store.existing(INVERTED, sorted(keys))
-    assert {workspace.store.record(INVERTED, key)["shape"][1] for key in keys} == {1}
+    assert len(keys) == 3 and keys == workspace.store.existing(INVERTED_LATENT, sorted(keys))
+    assert {workspace.store.record(INVERTED_LATENT, key)["shape"][1] for key in keys} == {1}

@@ -8,14 +8,10 @@ import pytest
 from safetensors.numpy import save
 
 from onaspr_core.compute import Outcome
-from onaspr_core.evaluation.encoding import KIND as FEATURES
-from onaspr_core.generation import KIND as VIDEO
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import TENSOR
 from onaspr_core.repairs import run_stage
-from onaspr_core.reports.noise_preview import KIND as PREVIEW
-from onaspr_core.rewriting.stored import KIND as REWRITE
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import FEATURES, INVERTED_LATENT, NOISE_PREVIEW, REWRITE, VIDEO
 from onaspr_core.workspace import Workspace
 from tests.faults.child import STAGES, materialize, start
 from tests.faults.conftest import Undisturbed
@@ -61,7 +57,8 @@ DAMAGES = pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flip
 
 @DAMAGES
 @pytest.mark.parametrize(
-    ("kind", "stage"), [(INVERTED, "inverted_latents"), (REWRITE, "rewritten_prompts"), (VIDEO, "spr_videos")]
+    ("kind", "stage"),
+    [(INVERTED_LATENT, "inverted_latents"), (REWRITE, "rewritten_prompts"), (VIDEO, "spr_videos")],
 )
 def test_a_stage_makes_its_damaged_items_again_in_the_run_that_finds_them(
     made: Path, undisturbed: Undisturbed, kind: str, stage: str, damage: Callable[[Path], None]
@@ -69,9 +66,9 @@ def test_a_stage_makes_its_damaged_items_again_in_the_run_that_finds_them(
     store = Workspace(load_settings(made / "settings.toml")).store
     own = [key for key in store.keys(kind) if store.record(kind, key).get("variant") in (None, "spr")]
     damage(Path(store.url(kind, own[0])))
-    for key in store.keys(PREVIEW):
+    for key in store.keys(NOISE_PREVIEW):
         # Without its preview the stage of inversion reads what it made.
-        store.delete(PREVIEW, key)
+        store.delete(NOISE_PREVIEW, key)
     outcome = run(made, stage)
     assert (outcome.computed, outcome.repaired, outcome.failures) == (1, 1, ())
     assert outcome.reused == outcome.total - 1
@@ -82,7 +79,7 @@ def test_a_stage_makes_its_damaged_items_again_in_the_run_that_finds_them(
 def test_a_damaged_item_of_another_stage_is_a_failure_that_says_what_to_materialize(
     made: Path, undisturbed: Undisturbed
 ) -> None:
-    flip(payload(made, INVERTED, 0))
+    flip(payload(made, INVERTED_LATENT, 0))
     for path in [Path(made / "store/artifacts" / VIDEO)]:
         for record in path.rglob("*.record.json"):
             record.unlink()
@@ -99,10 +96,12 @@ def test_a_stored_latent_that_is_not_finite_is_found_named_and_made_again(
     made: Path, undisturbed: Undisturbed
 ) -> None:
     store = Workspace(load_settings(made / "settings.toml")).store
-    key = store.keys(INVERTED)[1]
-    noise = store.read_tensors(INVERTED, key)[TENSOR].copy()
+    key = store.keys(INVERTED_LATENT)[1]
+    noise = store.read_tensors(INVERTED_LATENT, key)[TENSOR].copy()
     noise.flat[3] = np.nan
-    store.write(INVERTED, key, ".safetensors", save({TENSOR: noise}), store.record(INVERTED, key))
+    store.write(
+        INVERTED_LATENT, key, ".safetensors", save({TENSOR: noise}), store.record(INVERTED_LATENT, key)
+    )
     outcome = run(made, "inverted_latents")
     assert (outcome.computed, outcome.repaired, outcome.failures) == (1, 1, ())
     assert kept(made) == undisturbed.kept

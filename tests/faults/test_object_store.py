@@ -12,14 +12,11 @@ import pytest
 
 from onaspr_core.artifacts import RECORD_SUFFIX
 from onaspr_core.errors import StoreError
-from onaspr_core.evaluation.encoding import KIND as FEATURES
-from onaspr_core.evaluation.scoring import KIND as SCORE
 from onaspr_core.folders import Folder
-from onaspr_core.generation import KIND as VIDEO
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.pool.shards import list_shards
 from onaspr_core.reports.report import write_report
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import FEATURES, INVERTED_LATENT, SCORE, VIDEO
 from onaspr_core.verification import verify
 from onaspr_core.workspace import Workspace
 from tests.faults.child import LOG, STAGES, materialize, start
@@ -118,8 +115,8 @@ def test_what_there_is_costs_listings_and_no_request_for_each_item(
 @pytest.mark.parametrize(
     ("stages", "lost", "away"),
     [
-        (["inverted_latents"], INVERTED, "/shards/"),
-        (["ona_videos"], VIDEO, f"/{INVERTED}/"),
+        (["inverted_latents"], INVERTED_LATENT, "/shards/"),
+        (["ona_videos"], VIDEO, f"/{INVERTED_LATENT}/"),
         (["scores", "reference_features"], FEATURES, f"/{VIDEO}/"),
         (["scores"], SCORE, f"/{FEATURES}/"),
         (["gallery"], "", f"/{VIDEO}/"),

@@ -8,8 +8,9 @@ import pytest
 
 from onaspr_assets.checks import CHECKS
 from onaspr_core.checks import noise
-from onaspr_core.inversion import KIND, clip_items
+from onaspr_core.inversion import clip_items
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 from tests.assets.automation.platform import Checked, Platform, Ran, assets, bring_back, computed
 
@@ -73,7 +74,7 @@ def test_a_failed_check_stops_what_is_downstream_of_it_for_that_experiment_until
 def test_a_change_waits_for_a_failed_check_and_goes_on_when_the_check_alone_passes(settled: Platform) -> None:
     workspace = Workspace(load_settings(settled.folder / "settings.toml"))
     item = clip_items(workspace, workspace.settings.experiment("one"))[0]
-    payload = Path(workspace.store.url(KIND, item.key))
+    payload = Path(workspace.store.url(INVERTED_LATENT, item.key))
     whole = payload.read_bytes()
     payload.write_bytes(whole[:-1] + b"x")
     assert settled.run("one", {INVERTED}) == []

@@ -8,10 +8,11 @@ import dagster as dg
 import pytest
 
 from onaspr_core import generation
-from onaspr_core.inversion import KIND, clip_items
+from onaspr_core.inversion import clip_items
 from onaspr_core.rewriting import stage
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 from tests.assets.automation.platform import Key, Platform, Ran, assets, bring_back, computed
 from tests.small_project import UNUSED, write_video
@@ -149,7 +150,7 @@ def test_what_a_check_holds_back_the_clock_holds_back_too(settled: Platform, sch
     inverted = dg.AssetCheckKey(dg.AssetKey("inverted_latents"), "every_clip_is_inverted")
     workspace = Workspace(load_settings(settled.folder / "settings.toml"))
     key = clip_items(workspace, workspace.settings.experiment("one"))[0].key
-    payload = Path(workspace.store.url(KIND, key))
+    payload = Path(workspace.store.url(INVERTED_LATENT, key))
     whole = payload.read_bytes()
     payload.write_bytes(whole[:-1] + b"x")
     settled.run("one", {inverted})

@@ -6,8 +6,9 @@ from safetensors.numpy import save
 
 from onaspr_core.checks.features import every_real_video_has_features
 from onaspr_core.errors import UserError
-from onaspr_core.evaluation.encoding import KIND, FeatureItem
+from onaspr_core.evaluation.encoding import FeatureItem
 from onaspr_core.evaluation.features import feature_sets, real_features
+from onaspr_core.stored_kinds import FEATURES
 from tests.core.checks.conftest import Project
 
 
@@ -27,12 +28,12 @@ def test_every_usable_real_video_has_features_under_three_networks(project: Proj
 
 def test_what_is_missing_damaged_or_not_finite_is_named(project: Project) -> None:
     first, second, third, *_ = items(project)
-    project.remove(KIND, first.key)
-    project.damage(KIND, second.key)
+    project.remove(FEATURES, first.key)
+    project.damage(FEATURES, second.key)
     store = project.open().store
-    stored = store.read_tensors(KIND, third.key)
+    stored = store.read_tensors(FEATURES, third.key)
     arrays = {name: np.full_like(array, np.nan) for name, array in stored.items()}
-    store.write(KIND, third.key, ".safetensors", save(arrays), {})
+    store.write(FEATURES, third.key, ".safetensors", save(arrays), {})
     found = every_real_video_has_features(project.open(), project.e)
     assert not found.passed
     assert [name for name, _ in found.rows] == [

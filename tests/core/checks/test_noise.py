@@ -7,8 +7,9 @@ import pytest
 from safetensors.numpy import save
 
 from onaspr_core.checks.noise import departures, every_clip_is_inverted, noise_is_nearly_gaussian
-from onaspr_core.inversion import KIND, TENSOR, ClipItem, clip_items
+from onaspr_core.inversion import TENSOR, ClipItem, clip_items
 from onaspr_core.settings import CheckSettings
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from tests.core.checks.conftest import Project
 
 GAUSSIAN = {
@@ -27,11 +28,11 @@ def items(project: Project) -> list[ClipItem]:
 def rewrite(project: Project, item: ClipItem, noise: Any = None, **diagnostics: float | None) -> None:
     """Store an item again with other values, or with other diagnostics than its own."""
     store = project.open().store
-    record = store.record(KIND, item.key)
-    before = store.read_tensors(KIND, item.key)[TENSOR]
+    record = store.record(INVERTED_LATENT, item.key)
+    before = store.read_tensors(INVERTED_LATENT, item.key)[TENSOR]
     record = {**record, "diagnostics": {**GAUSSIAN, **diagnostics}}
     data = save({TENSOR: before if noise is None else noise(before)})
-    store.write(KIND, item.key, ".safetensors", data, record)
+    store.write(INVERTED_LATENT, item.key, ".safetensors", data, record)
 
 
 def test_noise_as_the_stage_leaves_it_is_there_and_finite(project: Project) -> None:
@@ -44,8 +45,8 @@ def test_noise_as_the_stage_leaves_it_is_there_and_finite(project: Project) -> N
 
 def test_what_is_missing_or_damaged_is_named_with_what_to_do(project: Project) -> None:
     first, second, _ = items(project)
-    project.remove(KIND, first.key)
-    project.damage(KIND, second.key)
+    project.remove(INVERTED_LATENT, first.key)
+    project.damage(INVERTED_LATENT, second.key)
     found = every_clip_is_inverted(project.open(), project.e)
     assert not found.passed
     assert [name for name, _ in found.rows] == [first.pair_id, second.pair_id]

@@ -9,7 +9,7 @@ from onaspr_core.checks.rewriting import every_prompt_has_a_rewrite, few_origina
 from onaspr_core.rewriting import client
 from onaspr_core.rewriting.client import Answer
 from onaspr_core.rewriting.stage import rewrite_prompts
-from onaspr_core.rewriting.stored import KIND
+from onaspr_core.stored_kinds import REWRITE
 from tests.core.checks.conftest import Project
 from tests.small_project import Enricher, models_stood_in_for
 
@@ -17,9 +17,9 @@ from tests.small_project import Enricher, models_stood_in_for
 def keys(project: Project) -> dict[str, str]:
     """Content keys of the rewrites, by their originals."""
     store = project.open().store
-    paths = (project.folder / "store" / "artifacts" / KIND).rglob("*.record.json")
+    paths = (project.folder / "store" / "artifacts" / REWRITE).rglob("*.record.json")
     names = [path.name.removesuffix(".record.json") for path in paths]
-    return {store.record(KIND, name)["prompt"]: name for name in names}
+    return {store.record(REWRITE, name)["prompt"]: name for name in names}
 
 
 def test_every_prompt_has_a_rewrite_and_none_kept_its_original(project: Project) -> None:
@@ -32,11 +32,11 @@ def test_every_prompt_has_a_rewrite_and_none_kept_its_original(project: Project)
 
 
 def test_a_rewrite_that_is_missing_or_damaged_is_told(project: Project) -> None:
-    project.damage(KIND, keys(project)["a night at sea"])
+    project.damage(REWRITE, keys(project)["a night at sea"])
     found = every_prompt_has_a_rewrite(project.open(), project.e)
     assert not found.passed
     assert "damaged" in found.rows[0][1]
-    project.remove(KIND, keys(project)["a pair of dogs run"])
+    project.remove(REWRITE, keys(project)["a pair of dogs run"])
     found = every_prompt_has_a_rewrite(project.open(), project.e)
     assert list(found.rows) == [("00002", "no rewrite"), ("00003", "no rewrite")]
     assert "1 of 3 prompts have a rewrite" in found.summary

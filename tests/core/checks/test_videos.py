@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from onaspr_core.checks.videos import every_prompt_has_a_video
-from onaspr_core.generation import KIND, VideoItem, generate_videos, video_items
-from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.generation import VideoItem, generate_videos, video_items
 from onaspr_core.media.images import encode_png
 from onaspr_core.media.video import encode_mp4
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.variants import VARIANTS
 from tests.core.checks.conftest import Project
 
@@ -29,10 +29,10 @@ def test_videos_as_the_stage_leaves_them_are_in_order(project: Project, variant:
 
 def test_what_is_missing_damaged_or_of_another_shape_is_named(project: Project) -> None:
     first, second, third = items(project)
-    project.remove(KIND, first.key)
-    project.damage(KIND, second.key)
+    project.remove(VIDEO, first.key)
+    project.damage(VIDEO, second.key)
     other = encode_mp4(np.zeros((4, 16, 16, 3), np.uint8), 8.0)
-    project.open().store.write(KIND, third.key, ".mp4", other, {})
+    project.open().store.write(VIDEO, third.key, ".mp4", other, {})
     found = every_prompt_has_a_video(project.open(), project.e, "ona")
     assert not found.passed
     assert [name for name, _ in found.rows] == ["00001", "00002", "00003"]
@@ -46,8 +46,8 @@ def test_what_is_missing_damaged_or_of_another_shape_is_named(project: Project) 
 
 def test_a_video_whose_inverted_noise_is_gone_says_so(project: Project) -> None:
     item = items(project)[0]
-    project.remove(KIND, item.key)
-    project.remove(INVERTED, item.inverted_keys[0])
+    project.remove(VIDEO, item.key)
+    project.remove(INVERTED_LATENT, item.inverted_keys[0])
     found = every_prompt_has_a_video(project.open(), project.e, "ona")
     assert "materialize inverted_latents first" in found.rows[0][1]
 
@@ -61,9 +61,9 @@ def test_images_are_called_images(project: Project) -> None:
     assert found.passed
     assert found.summary == "all 3 prompts have an image of 16 × 16"
     first, second, _ = items(project, "baseline")
-    project.remove(KIND, first.key)
+    project.remove(VIDEO, first.key)
     other = encode_png(np.zeros((8, 16, 3), np.uint8))
-    project.open().store.write(KIND, second.key, ".png", other, {})
+    project.open().store.write(VIDEO, second.key, ".png", other, {})
     found = every_prompt_has_a_video(project.open(), project.e, "baseline")
     assert found.rows[0][1].startswith("no image: baseline_videos says")
     assert found.rows[1][1] == "an image of 8 × 16"

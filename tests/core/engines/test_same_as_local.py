@@ -10,12 +10,12 @@ from ray.cluster_utils import Cluster
 
 from onaspr_core.backbones import registry
 from onaspr_core.engines.on_ray import RayEngine
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import clip_items, invert_clips
 from onaspr_core.pool.clip_catalog import known_places
 from onaspr_core.pool.clips import clip_bytes
 from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 from tests.faults.child import STAGES
 from tests.faults.kept import kept
@@ -112,7 +112,7 @@ def test_a_clip_that_a_worker_finds_damaged_is_cut_again_by_the_next_run(
         shard.seek(place.offset + place.length // 2)
         shard.write(b"damage")
     for item in clip_items(workspace, e):
-        workspace.store.delete(INVERTED, item.key)
+        workspace.store.delete(INVERTED_LATENT, item.key)
     outcome = invert_clips(workspace, e)
     workspace.close()
     [failure] = outcome.failures

@@ -14,6 +14,7 @@ from onaspr_core.media.images import encode_png
 from onaspr_core.media.video import Frames, encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.tiny_models import save_tiny_judges
@@ -102,9 +103,7 @@ class Bench:
         """Make this the video of a variant and prompt."""
         suffix, data = (".mp4", encode_mp4(frames, 8)) if len(frames) > 1 else (".png", encode_png(frames[0]))
         key = hashlib.sha256(data).hexdigest()[:40]
-        self.workspace().store.write(
-            generation.KIND, key, suffix, data, {"variant": variant, "prompt": prompt}
-        )
+        self.workspace().store.write(VIDEO, key, suffix, data, {"variant": variant, "prompt": prompt})
         self.keys[variant, prompt] = key
 
     def workspace(self) -> Workspace:

@@ -11,12 +11,12 @@ import torch
 from onaspr_core.compute import Outcome
 from onaspr_core.evaluation import encoding, extractors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
-from onaspr_core.evaluation.encoding import KIND
 from onaspr_core.evaluation.extractors import Arrays, FeatureExtractor, FeatureSet
 from onaspr_core.evaluation.features import reference_features
 from onaspr_core.evaluation.scores import score_experiment, scores_of
 from onaspr_core.evaluation.scoring import Measured, ScoreItem, Scorer
 from onaspr_core.media.video import Frames
+from onaspr_core.stored_kinds import FEATURES
 
 Look = Callable[[FeatureSet, Sequence[Frames], list[Arrays]], None]
 
@@ -59,7 +59,9 @@ def test_a_video_that_a_network_gives_nan_for_is_named_and_the_others_are_kept(
     assert all("features that are not finite" in failure.reason for failure in outcome.failures)
     assert outcome.computed == outcome.total - 2
     store = bench.workspace().store
-    assert all(np.isfinite(store.read_tensors(KIND, key)["features"]).all() for key in store.keys(KIND))
+    assert all(
+        np.isfinite(store.read_tensors(FEATURES, key)["features"]).all() for key in store.keys(FEATURES)
+    )
     assert (references(bench).computed, references(bench).computed) == (2, 0)
 
 

@@ -20,6 +20,7 @@ from onaspr_core.evaluation.score_layout import footnotes, format_value, markdow
 from onaspr_core.evaluation.scores import prompt_scores_of, score_experiment, scores_of
 from onaspr_core.media.video import read_frames
 from onaspr_core.prompts import ingest_prompts, load_prompts
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from tests.tiny_networks import save_c3d
 
@@ -126,7 +127,7 @@ def test_only_differences_of_per_prompt_metrics_are_ever_supported(bench: Any) -
 def test_a_missing_and_a_damaged_video_are_counted_and_named_and_the_rest_is_scored(bench: Any) -> None:
     store = bench.workspace().store
     bench.keys["spr", "p1"] = "0" * 40
-    store.write(generation.KIND, "f" * 40, ".mp4", b"no video at all", {})
+    store.write(VIDEO, "f" * 40, ".mp4", b"no video at all", {})
     bench.keys["spr", "p3"] = "f" * 40
     outcome = run(bench)
     assert {failure.item for failure in outcome.failures} == {"spr p1", "spr p3"}

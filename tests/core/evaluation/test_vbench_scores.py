@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onaspr_core import generation
 from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
 from onaspr_core.evaluation.metrics import metric_named
 from onaspr_core.evaluation.score_layout import footnotes, markdown_table
 from onaspr_core.evaluation.scores import Made, prompt_scores_of, score_experiment, score_made, scores_of
-from onaspr_core.evaluation.scoring import KIND
+from onaspr_core.stored_kinds import SCORE, VIDEO
 from onaspr_core.variants import VARIANTS
 
 SMOOTH = "vbench:motion_smoothness"
@@ -125,7 +124,7 @@ def test_a_renamed_copy_is_known_by_its_bytes(bench: Any) -> None:
     store = bench.workspace().store
     copy = bench.folder / "copies" / "my favourite.mp4"
     copy.parent.mkdir()
-    copy.write_bytes(store.read(generation.KIND, bench.keys["ona", "p2"]))
+    copy.write_bytes(store.read(VIDEO, bench.keys["ona", "p2"]))
     shutil.copy(copy, bench.folder / "again.mp4")
     write(bench, "a.json", motion_smoothness={str(copy): 0.7, "again.mp4": 0.7, "gone.mp4": 0.1})
     name_results(bench, "a.json")
@@ -172,7 +171,7 @@ def test_its_items_hold_every_prompts_own_number_exactly(bench: Any) -> None:
     write(bench, "a.json", motion_smoothness=dict.fromkeys(results_of(bench), value))
     name_results(bench, "a.json")
     run(bench)
-    kept = bench.workspace().store.read_json(KIND, table_of(bench).get("ona", SMOOTH).key)["per_prompt"]
+    kept = bench.workspace().store.read_json(SCORE, table_of(bench).get("ona", SMOOTH).key)["per_prompt"]
     assert set(kept.values()) == {value}
 
 

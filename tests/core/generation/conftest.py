@@ -3,11 +3,11 @@
 import pytest
 
 from onaspr_core import generation
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import inverted_latent_key
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT
 from onaspr_core.workspace import Workspace
 from tests.core.generation.inputs import PROMPTS, UNCHANGED, RecordingBackbone, inverted_of
 
@@ -34,4 +34,4 @@ def before(tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytes
     monkeypatch.setattr(generation, "rewrites_of", lambda *_: rewrites)
     for prompt in PROMPTS:
         key = inverted_latent_key(tiny_workspace, experiment, f"clip-{prompt}")
-        tiny_workspace.store.write_tensors(INVERTED, key, {"noise": inverted_of(prompt)}, {})
+        tiny_workspace.store.write_tensors(INVERTED_LATENT, key, {"noise": inverted_of(prompt)}, {})

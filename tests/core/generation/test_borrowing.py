@@ -8,10 +8,11 @@ import torch
 
 from onaspr_core import code_versions, generation
 from onaspr_core.diffusion.noise import blend_noises, mix_noise
-from onaspr_core.generation import KIND, generate_videos, video_items
+from onaspr_core.generation import generate_videos, video_items
 from onaspr_core.parameters import PER_EXPERIMENT
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.workspace import Workspace
 from tests.core.generation.inputs import PROMPTS, RecordingBackbone, inverted_of, keys, random_of, using
 
@@ -51,7 +52,7 @@ def test_the_record_names_all_neighbours_and_their_noises(
     e = using(experiment, neighbours=2)
     generate_videos(tiny_workspace, e, "ona")
     item = video_items(tiny_workspace, e, "ona")[0]
-    record = tiny_workspace.store.record(KIND, item.key)
+    record = tiny_workspace.store.record(VIDEO, item.key)
     assert (record["neighbour"]["pair_id"], record["inverted_key"]) == ("pair-00001", item.inverted_keys[0])
     [other] = record["blended_with"]
     assert (other["pair_id"], other["inverted_key"]) == ("pair-00002", item.inverted_keys[1])
@@ -146,7 +147,7 @@ def test_the_record_tells_of_the_gate_and_the_facts_what_it_did(
     assert outcome.facts["similarity_gate"] == [0.4, 0.6]
     assert (outcome.facts["videos_with_less_eta"], outcome.facts["videos_without_inverted_noise"]) == (3, 2)
     records = [
-        tiny_workspace.store.record(KIND, item.key) for item in video_items(tiny_workspace, gated, "ona")
+        tiny_workspace.store.record(VIDEO, item.key) for item in video_items(tiny_workspace, gated, "ona")
     ]
     assert [record["eta"] for record in records] == pytest.approx([0.5, 0.5, 0.25, 0, 0])
     assert {record["eta_before_gate"] for record in records} == {0.5}

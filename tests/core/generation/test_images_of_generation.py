@@ -5,8 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from onaspr_core.generation import KIND, generate_videos, read_video, video_items
+from onaspr_core.generation import generate_videos, read_video, video_items
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.workspace import Workspace
 
 
@@ -16,10 +17,10 @@ def test_images_are_stored_as_png_and_shown_four_in_a_row(image_workspace: Works
     assert (outcome.computed, outcome.failures) == (5, ())
     items = video_items(image_workspace, e, "baseline")
     for item in items:
-        data, frames = image_workspace.store.read(KIND, item.key), read_video(image_workspace, item.key)
+        data, frames = image_workspace.store.read(VIDEO, item.key), read_video(image_workspace, item.key)
         assert frames.shape == (1, 16, 16, 3)
         assert (np.asarray(Image.open(io.BytesIO(data))) == frames[0]).all()
-    record = image_workspace.store.record(KIND, items[0].key)
+    record = image_workspace.store.record(VIDEO, items[0].key)
     assert (record["suffix"], record["frames"], record["height"], record["width"]) == (".png", 1, 16, 16)
     assert "fps" not in record and "pillow" in record["libraries"]
     assert outcome.preview is not None and outcome.preview.png is not None

@@ -11,12 +11,12 @@ from torch import Tensor
 from onaspr_core import generation
 from onaspr_core.backbones.registry import open_backbone
 from onaspr_core.diffusion.noise import mix_noise
-from onaspr_core.generation import KIND, generate_videos, video_items
-from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.generation import generate_videos, video_items
 from onaspr_core.inversion import inverted_latent_key
 from onaspr_core.media.video import read_frames
 from onaspr_core.sampling import sample_latents
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.generation.inputs import (
@@ -82,12 +82,12 @@ def test_batch_size_and_order_change_no_bit(
         workspace = Workspace(tiny_workspace.settings.model_copy(update={"store": store}))
         for prompt in PROMPTS:
             key = inverted_latent_key(workspace, experiment, f"clip-{prompt}")
-            workspace.store.write_tensors(INVERTED, key, {"noise": inverted_of(prompt)}, {})
+            workspace.store.write_tensors(INVERTED_LATENT, key, {"noise": inverted_of(prompt)}, {})
         items = video_items(tiny_workspace, experiment, variant)[:: -1 if reverse else 1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(generation, "video_items", lambda *_: items)
             generate_videos(workspace, changed(experiment, batch_size=batch_size), variant)
-        return {item.key: workspace.store.read(KIND, item.key) for item in items}
+        return {item.key: workspace.store.read(VIDEO, item.key) for item in items}
 
     assert videos("one", 1, False) == videos("five", 5, False) == videos("backwards", 3, True)
 
@@ -130,5 +130,5 @@ def test_the_stored_video_is_the_decoded_latent(tiny_workspace: Workspace, exper
     latents = sample_latents(backbone, random_of("00001")[None], ["a red cat"], steps=4, guidance=4.0)
     expected = ((backbone.decode(latents)[0] + 1) * 127.5).permute(1, 2, 3, 0).numpy()
     key = keys(tiny_workspace, experiment, "baseline")[0]
-    stored = read_frames(io.BytesIO(tiny_workspace.store.read(KIND, key)))
+    stored = read_frames(io.BytesIO(tiny_workspace.store.read(VIDEO, key)))
     assert np.abs(stored.astype(float).mean((1, 2)) - expected.mean((1, 2))).max() < 6

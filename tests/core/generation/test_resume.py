@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 
-from onaspr_core.generation import KIND, video_items
+from onaspr_core.generation import video_items
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.workspace import Workspace
 
 GENERATE = """
@@ -36,7 +37,7 @@ def test_after_a_kill_in_the_middle_the_next_run_makes_what_is_missing_and_ends_
         workspace = Workspace(load_settings(settings))
         ingest_prompts(workspace, workspace.settings.experiment("tiny"))
         stores[name] = workspace.store
-    videos = base / "killed" / "artifacts" / KIND
+    videos = base / "killed" / "artifacts" / VIDEO
     process = subprocess.Popen([sys.executable, "-c", GENERATE, str(base / "killed.toml")])
     deadline = time.monotonic() + 200
     while len(list(videos.rglob("*.record.json"))) < 2:
@@ -52,4 +53,4 @@ def test_after_a_kill_in_the_middle_the_next_run_makes_what_is_missing_and_ends_
     items = video_items(workspace, workspace.settings.experiment("tiny"), "baseline")
     assert len(items) == 5
     for item in items:
-        assert stores["killed"].read(KIND, item.key) == stores["undisturbed"].read(KIND, item.key)
+        assert stores["killed"].read(VIDEO, item.key) == stores["undisturbed"].read(VIDEO, item.key)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, generate_videos, read_video, video_items
+from onaspr_core.generation import generate_videos, read_video, video_items
 from onaspr_core.inversion import inverted_latent_key
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.generation.inputs import RecordingBackbone, changed
@@ -34,7 +35,7 @@ def test_the_record_holds_everything_that_the_video_was_made_from(
 ) -> None:
     outcome = generate_videos(tiny_workspace, changed(experiment, eta=math.inf), "ona_spr")
     item = video_items(tiny_workspace, changed(experiment, eta=math.inf), "ona_spr")[1]
-    record = tiny_workspace.store.record(KIND, item.key)
+    record = tiny_workspace.store.record(VIDEO, item.key)
     assert record["prompt"] == "two dogs" and record["rewritten_prompt"] == "two dogs in the sun"
     assert (record["eta"], record["gamma"], record["rewritten_steps"], record["steps"]) == ("inf", 0.5, 2, 4)
     assert record["neighbour"]["pair_id"] == "pair-00002"
@@ -100,7 +101,7 @@ def test_a_video_whose_frames_are_not_finite_fails_alone(
     outcome = generate_videos(tiny_workspace, e, "baseline")
     assert [failure.item for failure in outcome.failures] == ["00001", "00003", "00005"]
     assert all("not finite" in failure.reason for failure in outcome.failures)
-    assert outcome.computed == 2 and len(tiny_workspace.store.keys(KIND)) == 2
+    assert outcome.computed == 2 and len(tiny_workspace.store.keys(VIDEO)) == 2
 
 
 def test_videos_that_do_not_fit_into_memory_are_made_fewer_at_a_time_and_are_the_same(
@@ -113,9 +114,9 @@ def test_videos_that_do_not_fit_into_memory_are_made_fewer_at_a_time_and_are_the
     e = experiment.changed(sampling={**experiment.sampling.model_dump(), "batch_size": 5})
     items = video_items(tiny_workspace, e, "ona_spr")
     assert generate_videos(tiny_workspace, e, "ona_spr").failures == ()
-    roomy = [tiny_workspace.store.read(KIND, item.key) for item in items]
+    roomy = [tiny_workspace.store.read(VIDEO, item.key) for item in items]
     for item in items:
-        tiny_workspace.store.delete(KIND, item.key)
+        tiny_workspace.store.delete(VIDEO, item.key)
     decode = recording.decode
 
     def crowded(latents: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ def test_videos_that_do_not_fit_into_memory_are_made_fewer_at_a_time_and_are_the
     monkeypatch.setattr(recording, "decode", crowded)
     outcome = generate_videos(tiny_workspace, e, "ona_spr")
     assert (outcome.computed, outcome.failures) == (5, ())
-    assert [tiny_workspace.store.read(KIND, item.key) for item in items] == roomy
+    assert [tiny_workspace.store.read(VIDEO, item.key) for item in items] == roomy
     for more, fewer in ((5, 2), (2, 1)):
         assert f"{more} at once do not fit into the GPU's memory; going on with {fewer}" in caplog.text
 

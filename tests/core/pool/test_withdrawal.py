@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from onaspr_core import generation, inversion
 from onaspr_core.pool import withdrawal
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
 from onaspr_core.pool.withdrawal import Removed, remove_withdrawn
-from onaspr_core.reports import noise_preview
 from onaspr_core.retrieval import neighbours
+from onaspr_core.stored_kinds import INVERTED_LATENT, NOISE_PREVIEW, VIDEO
 from onaspr_core.workspace import Workspace
 
 Write = Callable[..., Path]
 Open = Callable[..., Workspace]
-
-LATENT, VIDEO = "inverted-latent", "video"
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def workspace(open_pools: Open, write_video: Write, takedown: Path) -> Workspace
     store = workspace.store
     for pair in listed_pairs(workspace, "small"):
         record = {"clip_key": pair.clip_key, "pair_id": pair.id, "pool": "small"}
-        store.write(LATENT, f"{pair.id[0] * 40}", ".safetensors", b"noise", record)
+        store.write(INVERTED_LATENT, f"{pair.id[0] * 40}", ".safetensors", b"noise", record)
         neighbour = {"pair_id": pair.id, "clip_key": pair.clip_key, "caption": pair.caption}
         store.write(VIDEO, f"{pair.id[0] * 40}", ".mp4", b"video", {"neighbour": neighbour})
     store.write(VIDEO, "d" * 40, ".mp4", b"video", {"neighbour": None})
@@ -47,7 +44,9 @@ def workspace(open_pools: Open, write_video: Write, takedown: Path) -> Workspace
 
 def left(workspace: Workspace) -> str:
     """First letters of the keys of latents, then of videos."""
-    return "|".join("".join(key[0] for key in workspace.store.keys(kind)) for kind in (LATENT, VIDEO))
+    return "|".join(
+        "".join(key[0] for key in workspace.store.keys(kind)) for kind in (INVERTED_LATENT, VIDEO)
+    )
 
 
 def test_without_withdrawn_items_nothing_is_read_and_nothing_goes(
@@ -92,11 +91,11 @@ def test_a_preview_that_shows_a_withdrawn_clip_goes_and_others_stay(
     clips = {pair.id: pair.clip_key for pair in listed_pairs(workspace, "small")}
     for key, names in (("e", ["a.mp4", "b.mp4"]), ("f", ["a.mp4", "c.mp4"])):
         record = {"clip_keys": [clips[name] for name in names]}
-        workspace.store.write(withdrawal.PREVIEW, key * 40, ".png", b"picture", record)
+        workspace.store.write(NOISE_PREVIEW, key * 40, ".png", b"picture", record)
     takedown.write_text("b.mp4\n")
     build_manifest(workspace)
     remove_withdrawn(workspace)
-    assert workspace.store.keys(withdrawal.PREVIEW) == ["f" * 40]
+    assert workspace.store.keys(NOISE_PREVIEW) == ["f" * 40]
 
 
 def test_a_clip_that_another_pair_has_keeps_what_was_made_of_it(
@@ -144,8 +143,3 @@ def test_what_a_prompt_found_among_withdrawn_clips_goes_for_every_experiment_tha
     for table in withdrawal.SEARCHED:
         rows = workspace.catalog.rows(f"select distinct experiment, prompt_id from {table} order by all")
         assert rows == [("gone", "2"), ("here", "1")]
-
-
-def test_kinds_are_those_that_inversion_and_generation_store() -> None:
-    assert (withdrawal.INVERTED, withdrawal.VIDEO) == (inversion.KIND, generation.KIND)
-    assert withdrawal.PREVIEW == noise_preview.KIND

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from onaspr_core.generation import KIND, generate_videos
-from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.generation import generate_videos
 from onaspr_core.inversion import invert_clips
 from onaspr_core.media.video import read_frames
 from onaspr_core.provenance.__main__ import as_text
 from onaspr_core.provenance.answer import provenance_of
 from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of, noise_neighbours_of
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.trial import Trial, generate_trial
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
@@ -69,7 +69,7 @@ def test_the_noise_is_traced_to_the_source_video_and_its_address(world: Workspac
     assert neighbour["clip_frames"] == 3 and neighbour["cut"]["frame_stride"] == 2
     assert neighbour["embedding_model"] == world.settings.embedding.model
     inverted = noise["inverted"]
-    stored_noise = world.store.read_tensors(INVERTED, inverted["key"])["noise"].astype(float)
+    stored_noise = world.store.read_tensors(INVERTED_LATENT, inverted["key"])["noise"].astype(float)
     assert inverted["diagnostics"]["variance"] == pytest.approx(stored_noise.var(), rel=1e-3)
     assert inverted["steps"] == 4 and np.isfinite(inverted["round_trip_error"])
 
@@ -191,6 +191,6 @@ def test_pure_inverted_noise_has_no_random_part(world: Workspace) -> None:
 def test_an_answer_loads_no_model_and_writes_nothing(world: Workspace) -> None:
     root = world.settings.base / "data"
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    provenance_of(world, world.store.url(KIND, key_of(world, "ona_spr", "p1")))
+    provenance_of(world, world.store.url(VIDEO, key_of(world, "ona_spr", "p1")))
     assert world.models.loaded == ()
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before

@@ -5,13 +5,13 @@ from dataclasses import asdict
 import pytest
 
 from onaspr_core.generation import generate_videos
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import invert_clips
 from onaspr_core.pool.manifest import build_manifest
 from onaspr_core.provenance.answer import Provenance, provenance_of
 from onaspr_core.retrieval.neighbours import neighbours_of
 from onaspr_core.rewriting import stored
 from onaspr_core.rewriting.stored import rewrites_that_say, store_rewrite, stored_rewrites
+from onaspr_core.stored_kinds import INVERTED_LATENT, REWRITE, UNANSWERED_REWRITE
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.provenance.world import (
@@ -102,7 +102,7 @@ def test_a_pair_that_left_the_pool_is_told_and_its_source_is_still_known(world: 
     assert "Pool clips does not list pair 0001 now." in answer.notes
     assert answer.noise["neighbour"] == before | {"source_row": None}
     edit_record(world, key, *ADDED)
-    record_file(world, answer.noise["inverted"]["key"], INVERTED).unlink()
+    record_file(world, answer.noise["inverted"]["key"], INVERTED_LATENT).unlink()
     assert "No pool lists pair 0001 now." in provenance_of(world, key).notes
 
 
@@ -157,7 +157,7 @@ def test_an_original_that_stood_in_for_an_answer_is_told_from_the_answer_that_ca
     stood_in = stored.Rewrite(
         rewrite.original, rewrite.original, rewrite.references, "timeout", attempts, rewrite.model
     )
-    store_rewrite(world, stored.UNANSWERED_KIND, rewrite.key, stood_in, {})
+    store_rewrite(world, UNANSWERED_REWRITE, rewrite.key, stood_in, {})
     edit_record(world, key, rewritten_prompt=None, rewritten_steps=0, fallback_reason="timeout")
     answer = provenance_of(world, key).rewriting
     assert answer is not None and answer["refused"] == {"timeout": 1} and answer["text"] is None
@@ -167,8 +167,8 @@ def test_parts_that_are_gone_are_told_and_the_rest_is_answered(world: Workspace)
     key = key_of(world, "ona_spr", "p1")
     before = provenance_of(world, key)
     assert before.rewriting is not None
-    record_file(world, before.noise["inverted"]["key"], INVERTED).unlink()
-    record_file(world, before.rewriting["key"], stored.KIND).unlink()
+    record_file(world, before.noise["inverted"]["key"], INVERTED_LATENT).unlink()
+    record_file(world, before.rewriting["key"], REWRITE).unlink()
     with open(before.video["file"], "ab") as mp4:
         mp4.write(b"more")
     with world.catalog.write() as connection:

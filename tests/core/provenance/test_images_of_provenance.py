@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND, generate_videos
+from onaspr_core.generation import generate_videos
 from onaspr_core.inversion import invert_clips
 from onaspr_core.provenance.__main__ import as_text
 from onaspr_core.provenance.answer import provenance_of
 from onaspr_core.reports.gallery import write_gallery
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.trial import Trial, generate_trial
 from onaspr_core.workspace import Workspace
 from tests.core.conftest import of_images
@@ -37,7 +38,7 @@ def test_key_file_copy_address_and_name_lead_to_one_answer(pictures: Workspace) 
     shown = base / f"data/store/reports/tiny/images/{key}.png"
     copy = shutil.copy(shown, base / "nice one.png")
     elsewhere = f"s3://bucket/artifacts/video/{key[:2]}/{key}-01234567.png"
-    ways = [key, key[:10], pictures.store.url(KIND, key), shown, copy, elsewhere, "tiny/ona/p1"]
+    ways = [key, key[:10], pictures.store.url(VIDEO, key), shown, copy, elsewhere, "tiny/ona/p1"]
     answers = [provenance_of(pictures, str(way)) for way in ways]
     assert answers[0].video["key"] == key and answers[0].video["file"].endswith(".png")
     assert all(answer == answers[0] for answer in answers)
@@ -53,7 +54,7 @@ def test_an_image_is_told_as_one_without_a_frame_rate(pictures: Workspace) -> No
 
 def test_a_damaged_image_is_named_by_its_form(pictures: Workspace) -> None:
     key = key_of(pictures, "ona", "p1")
-    Path(pictures.store.url(KIND, key)).write_bytes(b"cut off")
+    Path(pictures.store.url(VIDEO, key)).write_bytes(b"cut off")
     [note] = provenance_of(pictures, key).notes
     assert note.startswith("Its PNG cannot be read: ")
 
@@ -63,7 +64,7 @@ def test_refusals_call_an_image_an_image(pictures: Workspace) -> None:
         provenance_of(pictures, "tiny/p1")
     key = key_of(pictures, "ona", "p1")
     file = pictures.settings.base / f"{key}.png"
-    file.write_bytes(pictures.store.read(KIND, key) + b"more")
+    file.write_bytes(pictures.store.read(VIDEO, key) + b"more")
     with pytest.raises(UserError, match=f"its name is that of image {key}, its bytes are not"):
         provenance_of(pictures, str(file))
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from onaspr_core.errors import UserError
-from onaspr_core.generation import KIND
 from onaspr_core.provenance.answer import provenance_of
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.provenance.world import FELL_BACK, key_of, prepare, record_file, reopened
@@ -26,7 +26,7 @@ def test_key_prefix_file_copy_and_name_lead_to_one_answer(world: Workspace) -> N
     shown = base / REPORT / "videos" / f"{key}.mp4"
     copy = base / "nice one.mp4"
     shutil.copy(shown, copy)
-    ways = [key, key.upper(), key[:10], world.store.url(KIND, key), shown, copy, "tiny/ona_spr/p1"]
+    ways = [key, key.upper(), key[:10], world.store.url(VIDEO, key), shown, copy, "tiny/ona_spr/p1"]
     answers = [provenance_of(world, str(way)) for way in ways]
     assert answers[0].video["key"] == key
     assert all(answer == answers[0] for answer in answers)
@@ -41,7 +41,7 @@ def test_the_name_of_a_file_is_enough_where_the_file_is_elsewhere(world: Workspa
 def test_a_file_is_known_by_its_bytes_and_not_by_its_name(world: Workspace) -> None:
     key, other = key_of(world, "ona", "p1"), key_of(world, "ona", "p2")
     file = world.settings.base / f"{other}.mp4"
-    file.write_bytes(world.store.read(KIND, key))
+    file.write_bytes(world.store.read(VIDEO, key))
     assert provenance_of(world, str(file)).video["key"] == key
 
 
@@ -50,7 +50,7 @@ def test_an_mp4_that_was_encoded_again_is_refused_and_the_key_in_its_name_offere
 ) -> None:
     key = key_of(world, "ona", "p1")
     file = world.settings.base / f"{key}.mp4"
-    file.write_bytes(world.store.read(KIND, key) + b"more")
+    file.write_bytes(world.store.read(VIDEO, key) + b"more")
     assert refusal(world, file).endswith(f"its name is that of video {key}, its bytes are not; ask for {key}")
     renamed = file.rename(file.with_name("video.mp4"))
     assert "nothing that was made here has its bytes" in refusal(world, renamed)
@@ -58,10 +58,10 @@ def test_an_mp4_that_was_encoded_again_is_refused_and_the_key_in_its_name_offere
 
 def test_a_prefix_of_several_keys_is_refused_with_the_candidates(world: Workspace) -> None:
     key = key_of(world, "ona", "p1")
-    data, record = world.store.read(KIND, key), world.store.record(KIND, key)
+    data, record = world.store.read(VIDEO, key), world.store.record(VIDEO, key)
     twins = [f"abcdef{number:034d}" for number in range(10)]
     for twin in twins:
-        world.store.write(KIND, twin, ".mp4", data, record)
+        world.store.write(VIDEO, twin, ".mp4", data, record)
     record_file(world, twins[1]).write_text("{")
     said = refusal(world, "abcdef")
     assert said.startswith("10 keys begin with abcdef; say which:")
@@ -73,7 +73,7 @@ def test_a_prefix_of_several_keys_is_refused_with_the_candidates(world: Workspac
 
 def test_bytes_that_several_videos_have_are_told_apart_by_the_files_name(world: Workspace) -> None:
     key, twin = key_of(world, "ona", "p1"), "abcdef" + "0" * 34
-    world.store.write(KIND, twin, ".mp4", world.store.read(KIND, key), world.store.record(KIND, key))
+    world.store.write(VIDEO, twin, ".mp4", world.store.read(VIDEO, key), world.store.record(VIDEO, key))
     shown = world.settings.base / REPORT / "videos" / f"{key}.mp4"
     assert provenance_of(world, str(shown)).video["key"] == key
     copy = shutil.copy(shown, world.settings.base / "copy.mp4")
@@ -132,8 +132,8 @@ def test_a_damaged_record_is_named_with_what_to_do(world: Workspace) -> None:
 
 def test_an_earlier_copy_of_a_video_that_was_made_again_is_recognised(world: Workspace) -> None:
     key = key_of(world, "ona", "p1")
-    copy = shutil.copy(world.store.url(KIND, key), world.settings.base / "copy.mp4")
-    world.store.write(KIND, key, ".mp4", b"other bytes", world.store.record(KIND, key))
+    copy = shutil.copy(world.store.url(VIDEO, key), world.settings.base / "copy.mp4")
+    world.store.write(VIDEO, key, ".mp4", b"other bytes", world.store.record(VIDEO, key))
     answer = provenance_of(world, str(copy))
     assert answer.video["key"] == key
     assert answer.notes[0] == f"{copy} is an earlier copy: the video was made again since, with other bytes."

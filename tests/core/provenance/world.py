@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onaspr_core.generation import KIND, generate_videos, video_items
+from onaspr_core.generation import generate_videos, video_items
 from onaspr_core.inversion import invert_clips
 from onaspr_core.media.video import encode_mp4
 from onaspr_core.pool.clips import make_clips
@@ -19,6 +19,7 @@ from onaspr_core.retrieval.neighbours import find_neighbours
 from onaspr_core.rewriting.stage import rewrite_prompts
 from onaspr_core.sealing import sealed, unsealed
 from onaspr_core.settings import load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
@@ -131,7 +132,7 @@ def key_of(workspace: Workspace, variant: str, prompt_id: str, experiment: str =
     return next(item.key for item in video_items(workspace, e, variant) if item.prompt.id == prompt_id)
 
 
-def record_file(workspace: Workspace, key: str, kind: str = KIND) -> Path:
+def record_file(workspace: Workspace, key: str, kind: str = VIDEO) -> Path:
     return workspace.settings.base / "data/store/artifacts" / kind / key[:2] / f"{key}.record.json"
 
 

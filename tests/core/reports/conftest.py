@@ -17,6 +17,7 @@ from onaspr_core.reports import gallery
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 
@@ -153,9 +154,7 @@ def report_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable
         for i in range(2):
             frames = still(10 * v + i)
             suffix, data = (".png", encode_png(frames[0])) if image else (".mp4", encode_mp4(frames, 8))
-            workspace.store.write(
-                generation.KIND, key_of(variant, i), suffix, data, {"eta": 0.5, "note": HOSTILE}
-            )
+            workspace.store.write(VIDEO, key_of(variant, i), suffix, data, {"eta": 0.5, "note": HOSTILE})
     per_prompt = [
         (variant, metric, "p0", value)
         for variant in VARIANTS

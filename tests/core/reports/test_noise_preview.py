@@ -9,12 +9,11 @@ import pytest
 
 from onaspr_core import code_versions, inversion
 from onaspr_core.errors import UserError
-from onaspr_core.inversion import KIND as INVERTED
 from onaspr_core.inversion import invert_clips, inverted_latent_key
 from onaspr_core.reports import noise_figure, noise_preview
-from onaspr_core.reports.noise_preview import KIND
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.settings import Experiment
+from onaspr_core.stored_kinds import INVERTED_LATENT, NOISE_PREVIEW
 from onaspr_core.workspace import Workspace
 
 BORROWED = {
@@ -108,26 +107,26 @@ def test_a_preview_without_what_cannot_be_read_is_not_kept(
     tiny_workspace: Workspace, experiment: Experiment, drawn: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tiny_workspace.store
-    [whole] = store.keys(KIND)
-    store.delete(KIND, whole)
-    damaged = Path(store.url(INVERTED, inverted_latent_key(tiny_workspace, experiment, "clip-a")))
+    [whole] = store.keys(NOISE_PREVIEW)
+    store.delete(NOISE_PREVIEW, whole)
+    damaged = Path(store.url(INVERTED_LATENT, inverted_latent_key(tiny_workspace, experiment, "clip-a")))
     damaged.write_bytes(b"damaged")
     shown = invert_clips(tiny_workspace, experiment).preview
-    assert shown is not None and store.keys(KIND) == []
+    assert shown is not None and store.keys(NOISE_PREVIEW) == []
     with monkeypatch.context() as without:
         without.setattr(inversion, "read_clip", read_all_but_b)
         invert_clips(tiny_workspace, experiment)
-    assert store.keys(KIND) == [] and drawn == [3, 2]
+    assert store.keys(NOISE_PREVIEW) == [] and drawn == [3, 2]
     again = invert_clips(tiny_workspace, experiment).preview
-    assert again is not None and again.png != shown.png and len(store.keys(KIND)) == 1
+    assert again is not None and again.png != shown.png and len(store.keys(NOISE_PREVIEW)) == 1
 
 
 def test_a_damaged_preview_is_drawn_again(
     tiny_workspace: Workspace, experiment: Experiment, drawn: list[int]
 ) -> None:
-    [key] = tiny_workspace.store.keys(KIND)
-    kept = tiny_workspace.store.read(KIND, key)
-    Path(tiny_workspace.store.url(KIND, key)).write_bytes(b"damaged")
+    [key] = tiny_workspace.store.keys(NOISE_PREVIEW)
+    kept = tiny_workspace.store.read(NOISE_PREVIEW, key)
+    Path(tiny_workspace.store.url(NOISE_PREVIEW, key)).write_bytes(b"damaged")
     again = invert_clips(tiny_workspace, experiment).preview
-    assert again is not None and again.png == kept == tiny_workspace.store.read(KIND, key)
+    assert again is not None and again.png == kept == tiny_workspace.store.read(NOISE_PREVIEW, key)
     assert drawn == [3]

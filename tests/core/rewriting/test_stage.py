@@ -10,8 +10,8 @@ from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.rewriting import server, stage, template
 from onaspr_core.rewriting.stage import rewrite_prompts, rewrites_of
-from onaspr_core.rewriting.stored import KIND, UNANSWERED_KIND
 from onaspr_core.settings import RewriterSettings
+from onaspr_core.stored_kinds import REWRITE, UNANSWERED_REWRITE
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.bench import Bench
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
@@ -65,7 +65,7 @@ def test_the_record_tells_how_the_model_was_asked_and_a_rewrite_knows_its_key(
     rewrite_prompts(bench.workspace, e)
     rewrites = rewrites_of(bench.workspace, e)
     assert rewrites_of(bench.workspace, e, {"p2"}) == {"p2": rewrites["p2"]}
-    record = bench.workspace.store.record(KIND, rewrites["p2"].key)
+    record = bench.workspace.store.record(REWRITE, rewrites["p2"].key)
     asked = record["asked_with"]
     assert record["prompt"] == PROMPTS["p2"] and "timeout_seconds" not in asked
     assert (asked["max_words"], asked["embedder"], asked["one_shot"]) == (12, "bag", False)
@@ -303,7 +303,7 @@ def test_the_key_is_stored_nowhere(bench: Bench, endpoint: FakeEndpoint, tmp_pat
     endpoint.replies = [GOOD[0], Reply(body=b"<html>"), GOOD[2]]
     outcome = rewrite_prompts(bench.workspace, bench.experiment())
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(UNANSWERED_KIND in str(path) for path in files)
+    assert any(UNANSWERED_REWRITE in str(path) for path in files)
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     assert KEY not in repr(outcome)
 

@@ -13,11 +13,11 @@ from onaspr_core import generation
 from onaspr_core.compute import Outcome
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.scores import scores_of
-from onaspr_core.generation import KIND, video_items
-from onaspr_core.inversion import KIND as INVERTED
+from onaspr_core.generation import video_items
 from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.retrieval.neighbours import neighbours_of, noise_neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
+from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
 from onaspr_core.studies.files import place, study_views
 from onaspr_core.studies.plans import ALL, OF_ONE, SWEEPS, Row
 from onaspr_core.studies.stages import variant_table
@@ -128,9 +128,9 @@ def test_the_row_that_the_experiment_is_itself_reuses_its_videos(
     workspace, rows = rows_of(made, name)
     items = video_items(workspace, workspace.settings.experiment("one"), variant)
     assert keys_of(made, name, label) == [item.key for item in items]
-    before = set(workspace.store.keys(KIND))
+    before = set(workspace.store.keys(VIDEO))
     swept(name)(workspace)
-    new = set(workspace.store.keys(KIND)) - before
+    new = set(workspace.store.keys(VIDEO)) - before
     others = {key for other in rows if other != label for key in keys_of(made, name, other)}
     assert new == others - before
     assert not new & {item.key for item in items}
@@ -186,8 +186,8 @@ def test_a_sweep_needs_no_experiment_and_leaves_its_scores_alone(
 
 def inverted(workspace: Workspace) -> set[str]:
     """The clips whose noise is stored."""
-    keys = workspace.store.keys(INVERTED)
-    return {workspace.store.record(INVERTED, key)["clip_key"] for key in keys}
+    keys = workspace.store.keys(INVERTED_LATENT)
+    return {workspace.store.record(INVERTED_LATENT, key)["clip_key"] for key in keys}
 
 
 @pytest.mark.parametrize("name", ["figure_4", "table_2a"])
@@ -229,13 +229,13 @@ def test_a_sweep_that_is_killed_half_way_resumes(
         killed.setattr(generation, "_make_batch", broken)
         with pytest.raises(KeyboardInterrupt):
             swept("figure_4")(open_in(project))
-    kept = set(open_in(project).store.keys(KIND))
+    kept = set(open_in(project).store.keys(VIDEO))
     assert len(kept) == 4
-    written = {key: open_in(project).store.record(KIND, key) for key in kept}
+    written = {key: open_in(project).store.record(VIDEO, key) for key in kept}
     outcome = swept("figure_4")(open_in(project))
     assert outcome.version == studied[1]["figure_4"].version
-    assert len(set(open_in(project).store.keys(KIND))) == 3 * len(PROMPTS)
-    assert {key: open_in(project).store.record(KIND, key) for key in kept} == written
+    assert len(set(open_in(project).store.keys(VIDEO))) == 3 * len(PROMPTS)
+    assert {key: open_in(project).store.record(VIDEO, key) for key in kept} == written
 
 
 def test_a_video_that_cannot_be_made_shows_in_n_and_notes(
@@ -305,9 +305,9 @@ def test_a_table_of_experiments_groups_them_and_takes_the_missing_ones_along(
     second = second.replace("experiments.one", "experiments.two").replace("eta = 0.5", "eta = 2.0")
     (made / "settings.toml").write_text(text.replace('["one", "images"]', '["one", "two"]') + second)
     workspace = open_in(made)
-    before = set(workspace.store.keys(KIND))
+    before = set(workspace.store.keys(VIDEO))
     variant_table(workspace, "table_1")
-    assert len(set(workspace.store.keys(KIND)) - before) == 2 * len(PROMPTS), "those of another eta"
+    assert len(set(workspace.store.keys(VIDEO)) - before) == 2 * len(PROMPTS), "those of another eta"
     view = json.loads((made / "store/reports/studies/table_1.json").read_text())
     groups = [row["group"] for row in view["rows"]]
     beside = ": backbone tiny, beside the paper's ModelScope"
