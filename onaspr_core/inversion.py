@@ -26,7 +26,7 @@ from onaspr_core.pool.clip_catalog import known_places
 from onaspr_core.pool.clips import read_clip, read_clip_at
 from onaspr_core.pool.manifest import pool_pairs
 from onaspr_core.pool.shards import Place
-from onaspr_core.reports.noise_preview import kept_preview
+from onaspr_core.previews.noise_preview import kept_preview
 from onaspr_core.retrieval.neighbours import noise_neighbours_of
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import INVERTED_LATENT

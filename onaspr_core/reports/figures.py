@@ -1,17 +1,14 @@
 """Figures of an experiment: differences with their intervals, and frames of baseline beside the method.
 
-Drawn with matplotlib's Agg and SVG backends so that equal inputs give equal bytes. The numbers come from
-the score table as they are.
+The numbers come from the score table as they are.
 """
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,6 +19,7 @@ from matplotlib.figure import Figure
 from onaspr_core import code_versions, generation
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome, Preview
+from onaspr_core.drawing import figure_bytes
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.metrics import Metric
 from onaspr_core.evaluation.score_layout import count_of, format_value, mark_rule
@@ -45,22 +43,6 @@ NOTHING = 1e-12
 _FORMATS = ("png", "svg")
 _PICTURE, _LABEL = 1.7, 1.5
 """Inches that a picture of the grid, and the prompt beside it, are wide."""
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "onaspr",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.edgecolor": "#b9bcc2",
-    "xtick.color": "#5c636e",
-    "ytick.labelcolor": "#1d2127",
-    "figure.constrained_layout.w_pad": 0.03,
-    "figure.constrained_layout.h_pad": 0.05,
-    "figure.constrained_layout.wspace": 0.01,
-    "figure.constrained_layout.hspace": 0.01,
-}
-
 
 Shown = list[tuple[str, list[tuple[str, str]]]]
 """Prompts with the videos that are shown of each: text, and (variant, video key)."""
@@ -160,15 +142,6 @@ def draw_grid(strips: Sequence[Strip]) -> Figure:
     for place, (variant, _) in zip(axes[0, 1:], strips[0].videos, strict=True):
         place.set_title(title_of(variant), fontsize=9, color=COLOURS.get(variant, "#444444"))
     return figure
-
-
-def figure_bytes(draw: Callable[[], Figure], form: str) -> bytes:
-    """What `draw` draws as "png" or "svg", in the house style, without date or software name."""
-    buffer = io.BytesIO()
-    metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
-    with matplotlib.rc_context(_STYLE):
-        draw().savefig(buffer, format=form, dpi=160, metadata=metadata, facecolor="white")
-    return buffer.getvalue()
 
 
 def in_formats(name: str, key: str, draw: Callable[[], Figure]) -> list[ReportFile]:

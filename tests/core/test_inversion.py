@@ -14,7 +14,7 @@ from onaspr_core.inversion import clip_items, invert_clips, inverted_latent_key,
 from onaspr_core.media.contact_sheet import contact_sheet
 from onaspr_core.pool.manifest import Pair
 from onaspr_core.pool.media import Media
-from onaspr_core.reports import noise_figure
+from onaspr_core.previews import noise_figure
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.sampling import invert_latents, sample_latents
 from onaspr_core.settings import Experiment

@@ -48,7 +48,7 @@ PRELOADED = [
     "torch",
     "onaspr_core.backbones.unet3d",
     "onaspr_core.evaluation.transformers_models",
-    "onaspr_core.reports.noise_figure",
+    "onaspr_core.previews.noise_figure",
     "transformers.models.clip.modeling_clip",
     "diffusers.models.unets.unet_3d_condition",
     "diffusers.models.autoencoders.autoencoder_kl",

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from onaspr_core.drawing import figure_bytes
 from onaspr_core.evaluation.score_table import ScoreTable, keep_scores
-from onaspr_core.reports.figures import Strip, draw_scores, draw_strips, figure_bytes, write_figures
+from onaspr_core.reports.figures import Strip, draw_scores, draw_strips, write_figures
 from onaspr_core.workspace import Workspace
 
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from onaspr_core import generation
-from onaspr_core.reports.figures import Strip, draw_grid, figure_bytes, write_figures
+from onaspr_core.drawing import figure_bytes
+from onaspr_core.reports.figures import Strip, draw_grid, write_figures
 from onaspr_core.reports.gallery import settings_of, write_gallery
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from onaspr_core.diffusion.noise import diagnostics, random_noise
-from onaspr_core.reports.noise_figure import EDGES, LAGS, draw_noise, noise_preview, summarize
+from onaspr_core.previews.noise_figure import EDGES, LAGS, draw_noise, noise_preview, summarize
 
 
 def latents(count: int = 3, shape: tuple[int, ...] = (4, 5, 16, 16)) -> list[torch.Tensor]:

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from onaspr_core.compute import Preview
 from onaspr_core.diffusion.noise import SPACE, TIME, autocorrelation
+from onaspr_core.drawing import figure_bytes
 from onaspr_core.markdown import table
 from onaspr_core.media.contact_sheet import PAPER, contact_sheet
 from onaspr_core.media.images import png_bytes
 from onaspr_core.media.video import Frames
-from onaspr_core.reports.figures import figure_bytes
 
 Floats = npt.NDArray[np.float64]
 

@@ -60,7 +60,7 @@ def kept_preview(
     )
     with suppress(UserError):
         return Preview(store.record(NOISE_PREVIEW, key)["markdown"], store.read(NOISE_PREVIEW, key))
-    from onaspr_core.reports.noise_figure import noise_preview
+    from onaspr_core.previews.noise_figure import noise_preview
 
     lost: list[str] = []
     label_of = dict(zip((item.clip_key for item in items[:SHOWN]), labels, strict=True))

@@ -10,7 +10,7 @@ import pytest
 from onaspr_core import code_versions, inversion
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import invert_clips, inverted_latent_key
-from onaspr_core.reports import noise_figure, noise_preview
+from onaspr_core.previews import noise_figure, noise_preview
 from onaspr_core.retrieval.neighbours import Reference
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import INVERTED_LATENT, NOISE_PREVIEW
@@ -46,7 +46,7 @@ def test_a_second_materialization_reads_no_latent_and_draws_nothing(
 ) -> None:
     first = invert_clips(tiny_workspace, experiment).preview
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "onaspr_core.reports.noise_figure", None)
+        without.setitem(sys.modules, "onaspr_core.previews.noise_figure", None)
         with pytest.raises(ImportError):
             invert_clips(tiny_workspace, experiment.changed(sampling={"steps": 3}))
         for name in ("read_inverted", "read_clip"):
