@@ -18,7 +18,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     Raises:
         ValueError: when a row has not as many cells as the header.
     """
-    lines = [_row(header), "|" + "---|" * len(header)]
+    return _laid_out(_escaped(header), "|" + "---|" * len(header), map(_escaped, rows))
+
+
+def table_of_numbers(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table whose first column stands to the left and all others to the right.
+
+    Header and cells are Markdown already: what plain texts go into them, `cell` escapes.
+
+    Raises:
+        ValueError: as `table`.
+    """
+    return _laid_out(header, _row([":---", *["---:"] * (len(header) - 1)]), rows)
+
+
+def _laid_out(header: Sequence[str], rule: str, rows: Iterable[Sequence[str]]) -> str:
+    lines = [_row(header), rule]
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row of {len(row)} cells under {len(header)} headings: {row!r}")
@@ -26,5 +41,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _row(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(map(cell, texts))} |"
+def _escaped(texts: Sequence[str]) -> list[str]:
+    return [cell(text) for text in texts]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from onaspr_core.evaluation.arithmetic import Bootstrap, OfSet
 from onaspr_core.evaluation.metrics import Metric, metric_named
 from onaspr_core.evaluation.score_table import Score, ScoreTable
-from onaspr_core.markdown import cell
+from onaspr_core.markdown import cell, table_of_numbers
 from onaspr_core.variants import BASELINE
 
 MARK = "*"
@@ -22,12 +22,12 @@ def markdown_table(table: ScoreTable) -> str:
     if not table.scores:
         return empty_table(table)
     head = ["metric", "n", *(f"`{variant}`" for variant in table.variants)]
-    lines = [_row(head), _row([":---", "---:", *["---:"] * len(table.variants)])]
+    rows = []
     for metric in table.metrics:
         cells = [_markdown_cell(table, table.get(variant, metric.key)) for variant in table.variants]
-        lines.append(_row([cell(f"{metric.title} {metric.arrow}"), count_of(table, metric), *cells]))
+        rows.append([cell(f"{metric.title} {metric.arrow}"), count_of(table, metric), *cells])
     notes = "\n".join(f"- {note}" for note in notes_of(table))
-    return "\n".join(lines) + f"\n\n{notes}\n"
+    return f"{table_of_numbers(head, rows)}\n\n{notes}\n"
 
 
 def empty_table(table: ScoreTable) -> str:
@@ -79,7 +79,7 @@ def count_of(table: ScoreTable, metric: Metric) -> str:
     return f"{shown}, {real} real" if real else shown
 
 
-def reference(table: ScoreTable) -> str:
+def compared_with(table: ScoreTable) -> str:
     """What the table's differences are to, for people: the baseline, or the first set of a study."""
     first = next(iter(table.variants), BASELINE)
     return "the baseline" if first == BASELINE else first
@@ -145,8 +145,8 @@ def _by_prompt(table: ScoreTable) -> list[str]:
         if compared:
             found.append(f"{metric.title} by prompt: {'; '.join(_wins(score) for score in compared)}.")
     meaning = (
-        f"By prompt: the share of paired prompts where the variant is better than {reference(table)}, ties "
-        "as half, with Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a "
+        f"By prompt: the share of paired prompts where the variant is better than {compared_with(table)}, "
+        "ties as half, with Wilson's 95 % interval, and how many prompts a paired test at 5 % needs to see a "
         "difference as large as the one observed with 80 % power."
     )
     return [*found, meaning] if found else []
@@ -192,7 +192,3 @@ def _markdown_cell(table: ScoreTable, score: Score | None) -> str:
         return "none"
     difference = format_marked(table, score)
     return format_value(score) + (f"<br>{difference}" if difference else "")
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +21,8 @@ from onaspr_core.settings import Experiment
 from onaspr_core.workspace import Workspace
 
 TABLES = ("scores", "prompt_scores", "score_runs")
+Verdict = Literal["even", "better", "worse"]
+
 EARLIER = "earlier_"
 """Before a table's name: the rows that the present ones replaced."""
 
@@ -116,6 +118,13 @@ class ScoreTable:
         ]
         marks = supported([comparison for _, comparison in family])
         return any(mark for (variant, _), mark in zip(family, marks, strict=True) if variant == score.variant)
+
+    def verdict(self, score: Score) -> Verdict:
+        """What the difference of one of its scores comes to: even where it may not be marked."""
+        if score.difference is None or not self.supported(score):
+            return "even"
+        better = (score.difference < 0) == metric_named(score.metric).lower_is_better
+        return "better" if better else "worse"
 
     def get(self, variant: str, metric: str) -> Score | None:
         """The score of a variant under a metric, or None where it could not be computed."""

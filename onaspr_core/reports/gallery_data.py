@@ -169,18 +169,15 @@ def _table_row(table: ScoreTable, metric: Metric) -> dict[str, Any]:
         "better": "lower" if metric.lower_is_better else "higher",
         "accuracy": metric.is_accuracy,
         "number": count_of(table, metric),
-        "cells": [_cell(table, score, metric, reach) if score else None for score in scores],
+        "cells": [_cell(table, score, reach) if score else None for score in scores],
     }
 
 
-def _cell(table: ScoreTable, score: Score, metric: Metric, reach: float) -> dict[str, Any]:
-    verdict = "even"
-    if table.supported(score) and score.difference is not None:
-        verdict = "better" if (score.difference < 0) == metric.lower_is_better else "worse"
+def _cell(table: ScoreTable, score: Score, reach: float) -> dict[str, Any]:
     return {
         "value": format_value(score),
         "difference": format_difference(score),
-        "verdict": verdict,
+        "verdict": table.verdict(score),
         "interval": _glyph(score, reach),
     }
 

@@ -6,12 +6,11 @@ Belongs here: what a study hands to the page. Does not belong here: computing a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+
+from onaspr_core.evaluation.score_table import Verdict
 
 NOT_COMPARABLE = "†"
 """What stands behind a number of the paper that does not compare with the one above it."""
-
-Verdict = Literal["even", "better", "worse"]
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ nothing is computed here.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 from onaspr_core import code_versions
 from onaspr_core.artifacts import content_key
 from onaspr_core.compute import Outcome, Preview
+from onaspr_core.csv_text import csv_text
 from onaspr_core.evaluation.score_layout import (
     count_of,
     empty_table,
@@ -45,13 +44,8 @@ def write_tables(workspace: Workspace, e: Experiment) -> Outcome:
 
 def csv_table(table: ScoreTable) -> str:
     """One row per score with every field of `Score`, unrounded."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    names = [field.name for field in fields(Score)]
-    writer.writerow(["experiment", *names])
-    for score in table.scores:
-        writer.writerow([table.experiment, *(_csv_cell(getattr(score, name)) for name in names)])
-    return buffer.getvalue()
+    names = ["experiment", *(field.name for field in fields(Score))]
+    return csv_text(({"experiment": table.experiment, **asdict(score)} for score in table.scores), names)
 
 
 def text_table(table: ScoreTable) -> str:
@@ -69,10 +63,6 @@ def text_table(table: ScoreTable) -> str:
     notes = [f"  {note}" for note in notes_of(table)]
     parts = [f"Experiment {table.experiment}, {table.prompts} prompts", "", *_aligned(values), ""]
     return "\n".join([*parts, *_aligned(differences), "", *notes]) + "\n"
-
-
-def _csv_cell(value: object) -> object:
-    return "" if value is None else repr(value) if isinstance(value, float) else value
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

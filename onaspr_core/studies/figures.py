@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from onaspr_core.evaluation.score_layout import mark_rule, reference
+from onaspr_core.evaluation.score_layout import compared_with, mark_rule
 from onaspr_core.reports.figures import compared, draw_metric
 from onaspr_core.reports.study_view import Curve, Series, StudyView
 from onaspr_core.settings import Experiment
@@ -47,7 +47,7 @@ def draw_differences(result: Result) -> Figure:
     figure = Figure(figsize=(3.6 * COLUMNS, tall + 0.9), layout="constrained")
     figure.suptitle(result.title, fontsize=11, x=0.01, ha="left", parse_math=False)
     first = result.blocks[0].table
-    told = f"Differences to {reference(first)}. Filled: {mark_rule(first)}. Set metrics are never filled."
+    told = f"Differences to {compared_with(first)}. Filled: {mark_rule(first)}. Set metrics are never filled."
     figure.supxlabel(told, fontsize=7.5, x=0.01, ha="left", color=GREY)
     parts = figure.subfigures(len(result.blocks), 1, squeeze=False, height_ratios=lines)[:, 0]
     for block, part, own, height in zip(result.blocks, parts, metrics, lines, strict=True):

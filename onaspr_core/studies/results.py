@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onaspr_core.evaluation.features import FeatureSets
-from onaspr_core.evaluation.metrics import ALL_RIGHT, Metric, metric_named
+from onaspr_core.evaluation.metrics import ALL_RIGHT, Metric
 from onaspr_core.evaluation.score_layout import (
+    compared_with,
     footnotes,
     format_difference,
     format_value,
     mark_rule,
-    reference,
 )
 from onaspr_core.evaluation.score_table import Score, ScoreTable
-from onaspr_core.reports.study_view import Curve, Series, StudyCell, StudyRow, StudyView, Verdict
+from onaspr_core.reports.study_view import Curve, Series, StudyCell, StudyRow, StudyView
 from onaspr_core.settings import Experiment, Settings
 from onaspr_core.studies.comparable import reasons_against
 from onaspr_core.studies.paper import CONTRADICTIONS, PaperNumber, paper_numbers
@@ -51,7 +51,7 @@ class Result:
     """A study with its scores.
 
     `experiment` is empty where it spans several. `axis` is the symbol of what it sets, None where its rows
-    have no order; `told` is what else a reader must know.
+    have no order.
     """
 
     name: str
@@ -60,10 +60,9 @@ class Result:
     settings: Settings
     blocks: tuple[Block, ...]
     axis: str | None = None
-    told: tuple[str, ...] = ()
 
 
-def view_of(result: Result, pictures: Sequence[tuple[str, str]] = ()) -> StudyView:
+def view_of(result: Result) -> StudyView:
     """The study as plain values: ours with their differences, and the paper's beside each."""
     metrics = _metrics(result)
     reasons: dict[str, None] = {}
@@ -89,7 +88,6 @@ def view_of(result: Result, pictures: Sequence[tuple[str, str]] = ()) -> StudyVi
         rows=tuple(rows),
         notes=tuple(_notes(result, reasons)),
         curve=_curve(result, metrics) if result.axis else None,
-        pictures=tuple(pictures),
     )
 
 
@@ -167,7 +165,7 @@ def _cell(table: ScoreTable, score: Score | None, number: PaperNumber | None, co
     return StudyCell(
         format_value(score),
         format_difference(score),
-        _verdict(table, score),
+        table.verdict(score),
         paper,
         comparable and number is not None,
     )
@@ -177,13 +175,6 @@ def _count(table: ScoreTable, row: Row) -> str:
     """How many videos a row's scores are of; each number where metrics differ in it."""
     counts = dict.fromkeys(score.n for score in table.scores if score.variant == row.label)
     return " / ".join(f"{count:,}" for count in counts) or "0"
-
-
-def _verdict(table: ScoreTable, score: Score) -> Verdict:
-    if score.difference is None or not table.supported(score):
-        return "even"
-    better = (score.difference < 0) == metric_named(score.metric).lower_is_better
-    return "better" if better else "worse"
 
 
 def _paper_alone(result: Result, metrics: Iterable[Metric]) -> list[StudyRow]:
@@ -219,9 +210,8 @@ PAPER_MODELS: Mapping[str, str] = {
 def _notes(result: Result, reasons: Iterable[str]) -> Iterator[str]:
     tables = list(dict.fromkeys(block.table for block in result.blocks))
     first = tables[0]
-    yield f"Below each value: the difference to {reference(first)}, with its 95 % interval."
+    yield f"Below each value: the difference to {compared_with(first)}, with its 95 % interval."
     yield f"Called better or worse only where {mark_rule(first)}; set metrics never are."
-    yield from result.told
     if told := list(reasons):
         yield f"The paper's numbers stand in small print and do not compare: {'; '.join(told)}."
     yield from CONTRADICTIONS.get(result.name, ())

@@ -9,6 +9,7 @@ from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 from onaspr_core.compute import Failure, Maker, Outcome, merge, run_items, version_of
+from onaspr_core.csv_text import csv_text
 from onaspr_core.errors import UserError
 from onaspr_core.evaluation.features import feature_sets
 from onaspr_core.evaluation.scores import Made, score_made
@@ -25,7 +26,6 @@ from onaspr_core.studies.plans import SWEEPS, TITLES, NothingToCompareError, Row
 from onaspr_core.studies.results import Block, Result, csv_rows, view_of
 from onaspr_core.studies.time_table import times_csv, times_view
 from onaspr_core.studies.timings import STAGES, keep_time, kept_time, measure, stage_key
-from onaspr_core.studies.writing import csv_text
 from onaspr_core.workspace import Workspace
 
 Stage = TypeVar("Stage", bound=Callable[..., Outcome])

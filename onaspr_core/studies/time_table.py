@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onaspr_core.csv_text import csv_text
 from onaspr_core.reports.study_view import StudyCell, StudyRow, StudyView
 from onaspr_core.settings import Experiment
 from onaspr_core.studies.paper import CONTRADICTIONS, paper_numbers
 from onaspr_core.studies.plans import TITLES
 from onaspr_core.studies.timings import CALLS, STAGES, StageTime, machine
-from onaspr_core.studies.writing import csv_text
 
 NAME = "table_4"
 METRIC = "milliseconds"

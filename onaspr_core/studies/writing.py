@@ -1,18 +1,13 @@
-"""A study as text: Markdown, LaTeX and CSV. Only a difference that its test supports is set in bold."""
+"""A study as text: Markdown and LaTeX. Only a difference that its test supports is set in bold."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
-from onaspr_core.markdown import cell
+from onaspr_core.markdown import cell, table_of_numbers
 from onaspr_core.reports.study_view import NOT_COMPARABLE, StudyCell, StudyRow, StudyView
-
-"""Behind a number of the paper's that does not compare with the one above it."""
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -49,7 +44,7 @@ def markdown(view: StudyView) -> str:
         if group:
             lines += [f"### {cell(group)}", ""]
         body = [[cell(row.label), *(_markdown_cell(one) for one in row.cells)] for row in rows]
-        lines += [_table(["", *map(cell, view.columns)], body), ""]
+        lines += [table_of_numbers(["", *map(cell, view.columns)], body), ""]
     # The file lies beside its pictures.
     lines += [f"![{cell(text)}]({PurePosixPath(path).name})" for path, text in view.pictures]
     return "\n".join([*lines, "", *(f"- {cell(note)}" for note in view.all_notes)]) + "\n"
@@ -77,17 +72,6 @@ def latex(view: StudyView) -> str:
     lines += ["\\bottomrule", "\\end{tabular}", "", "\\begin{itemize}"]
     lines += [f"\\item {escaped(note)}" for note in view.all_notes]
     return "\n".join([*lines, "\\end{itemize}", "\\end{table}"]) + "\n"
-
-
-def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows of equal columns as CSV with a header, floats unrounded; empty for none."""
-    found = list(rows)
-    buffer = io.StringIO()
-    if found:
-        writer = csv.DictWriter(buffer, list(found[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in found)
-    return buffer.getvalue()
 
 
 def grouped(rows: Sequence[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
@@ -129,12 +113,3 @@ def _latex_difference(one: StudyCell) -> str:
 
 def _paper(one: StudyCell) -> str:
     return f"paper {one.paper}{'' if one.comparable else NOT_COMPARABLE}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, [":---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _csv_value(value: Any) -> Any:
-    return "" if value is None else repr(value) if isinstance(value, float) else value

@@ -1,13 +1,12 @@
 """A study as Markdown, LaTeX and CSV: nothing in a text is markup, and marks stand where they must alone."""
 
-import csv
 import re
 from dataclasses import replace
 
 import pytest
 
 from onaspr_core.reports.study_view import StudyCell, StudyRow, StudyView
-from onaspr_core.studies.writing import csv_text, escaped, latex, markdown
+from onaspr_core.studies.writing import escaped, latex, markdown
 
 NASTY = "a|b <i>_50 % & $x^2 #1 {y} \\z ~"
 VIEW = StudyView(
@@ -103,12 +102,3 @@ def test_latex_is_whole_and_every_line_has_its_cells() -> None:
     assert {line.count("&") for line in rows} == {2}
     assert len(rows) == 1 + (1 + 1) + 3 + 2 + 2
     assert plain.count("$") % 2 == 0
-
-
-def test_floats_of_the_csv_come_back_as_they_were() -> None:
-    values = [0.1 + 0.2, 1e-17, -3.0, 12345.678901234567, float("inf")]
-    text = csv_text({"row": NASTY, "value": value, "none": None, "n": 3} for value in values)
-    found = list(csv.DictReader(text.splitlines()))
-    assert [float(row["value"]) for row in found] == values
-    assert {(row["row"], row["none"], row["n"]) for row in found} == {(NASTY, "", "3")}
-    assert csv_text([]) == ""
