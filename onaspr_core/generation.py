@@ -28,7 +28,7 @@ from onaspr_core.media.images import encode_png
 from onaspr_core.media.video import Frames, encode_mp4, read_frames
 from onaspr_core.options import mixing_options
 from onaspr_core.prompts import Prompt, load_prompts
-from onaspr_core.retrieval.neighbours import Reference, noise_neighbours_of
+from onaspr_core.retrieval.neighbours import Neighbour, noise_neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import BackboneSettings, Experiment
@@ -60,7 +60,7 @@ class VideoItem:
     prompt: Prompt
     key: str
     eta: float
-    neighbours: tuple[Reference, ...]
+    neighbours: tuple[Neighbour, ...]
     inverted_keys: tuple[str, ...]
     shut: float | None
     rewritten_text: str | None

@@ -121,7 +121,7 @@ def version(content: Content) -> str:
 
 def _searched_for_noise(e: Experiment) -> Content:
     """How many captions are searched, where blended noise asks for more than references do."""
-    from onaspr_core.retrieval.references import searched
+    from onaspr_core.retrieval.nearest import searched
 
     more = searched(e) > searched(e, for_noise=False)
     return {"searched": searched(e)} if more else {}

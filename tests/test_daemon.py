@@ -17,7 +17,7 @@ import pytest
 from dagster._core.scheduler.instigation import TickStatus
 
 from onaspr_core.generation import video_items
-from onaspr_core.retrieval.neighbours import Reference, neighbours_of
+from onaspr_core.retrieval.neighbours import Neighbour, neighbours_of
 from onaspr_core.settings import load_settings
 from onaspr_core.workspace import Workspace
 from tests.assets.automation.platform import Ran, assets, computed
@@ -97,7 +97,7 @@ def with_rewrite(project: Project, asset: str, experiment: str) -> int:
 class State:
     """What each prompt of the experiment `miniature` borrows, and the content keys of its videos."""
 
-    references: Mapping[str, tuple[Reference, ...]]
+    references: Mapping[str, tuple[Neighbour, ...]]
     videos: Mapping[str, Mapping[str, str]]
 
     @classmethod

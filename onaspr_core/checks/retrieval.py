@@ -63,7 +63,7 @@ def the_index_finds_the_nearest(workspace: Workspace) -> Finding:
 
 
 def every_prompt_has_neighbours(workspace: Workspace, e: Experiment) -> Finding:
-    """Look at each prompt's references: max(k, 1) or the whole pool, and the neighbour's clip is ready.
+    """Look at each prompt's neighbours: max(k, 1) or the whole pool, and the first one's clip is ready.
 
     Raises:
         UserError: when a prompt has no neighbours for its present text, pool and k.
@@ -74,15 +74,15 @@ def every_prompt_has_neighbours(workspace: Workspace, e: Experiment) -> Finding:
     found = neighbours_of(workspace, e)
     borrowed = noise_neighbours_of(workspace, e)
     problems = []
-    for prompt_id, references in found.items():
-        if len(references) != wanted:
-            problems.append((prompt_id, f"{len(references)} references in place of {wanted}"))
+    for prompt_id, neighbours in found.items():
+        if len(neighbours) != wanted:
+            problems.append((prompt_id, f"{len(neighbours)} neighbours in place of {wanted}"))
         elif lacking := [
             one.pair_id for one in borrowed[prompt_id] if (one.pair_id, one.clip_key) not in ready
         ]:
             problems.append((prompt_id, f"its neighbour {lacking[0]} has no readable clip"))
     return every(
-        f"prompts have {wanted} references and a neighbour with a readable clip",
+        f"prompts have {wanted} neighbours, the first with a readable clip",
         len(found),
         problems,
         "materialize pool_clips, caption_embeddings and neighbours",

@@ -34,7 +34,7 @@ from onaspr_core.reports.gallery_data import (
     script_call,
 )
 from onaspr_core.reports.page import experiment_page, template_texts
-from onaspr_core.retrieval.neighbours import Reference, neighbours_of
+from onaspr_core.retrieval.neighbours import Neighbour, neighbours_of
 from onaspr_core.rewriting.stage import rewrites_of
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import BackboneSettings, Experiment
@@ -55,7 +55,7 @@ class _Gathered:
     keys: Mapping[str, Mapping[str, str]]
     existing: frozenset[str]
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
-    references: Mapping[str, Sequence[Reference]]
+    neighbours: Mapping[str, Sequence[Neighbour]]
     rewrites: Mapping[str, Rewrite]
     gated: int
 
@@ -79,7 +79,7 @@ def write_gallery(workspace: Workspace, e: Experiment) -> Outcome:
         suffix=backbone.suffix,
     )
     made = sorted({key for by_prompt in gathered.keys.values() for key in by_prompt.values()})
-    clips = sorted({found[0].clip_key for found in gathered.references.values() if found})
+    clips = sorted({found[0].clip_key for found in gathered.neighbours.values() if found})
     files = [
         *(
             ReportFile(_made_path(key, backbone), key, partial(workspace.store.read, VIDEO, key))
@@ -181,21 +181,21 @@ def _gather(workspace: Workspace, e: Experiment) -> _Gathered:
         keys=keys,
         existing=frozenset(workspace.store.existing(VIDEO, wanted)),
         scores=prompt_scores_of(workspace, e),
-        references=neighbours_of(workspace, e),
+        neighbours=neighbours_of(workspace, e),
         rewrites=rewrites_of(workspace, e),
         gated=sum(item.eta < e.eta for item in items["ona"]),
     )
 
 
 def _prompt_view(prompt: Prompt, gathered: _Gathered) -> PromptView:
-    references = gathered.references.get(prompt.id, ())
+    neighbours = gathered.neighbours.get(prompt.id, ())
     rewrite = gathered.rewrites.get(prompt.id)
     return PromptView(
         id=prompt.id,
         text=prompt.text,
         videos=[_video_view(prompt, variant, gathered) for variant in gathered.keys],
-        clip_key=references[0].clip_key if references else None,
-        references=[(one.caption, one.similarity) for one in references],
+        clip_key=neighbours[0].clip_key if neighbours else None,
+        references=[(one.caption, one.similarity) for one in neighbours],
         rewrite=rewrite.text if rewrite else None,
         fallback_reason=rewrite.fallback_reason if rewrite else None,
     )

@@ -17,7 +17,7 @@ from lancedb.expr import col, lit
 from onaspr_core.errors import UserError
 from onaspr_core.retrieval.embedder import Vectors, embedder, unusable
 from onaspr_core.retrieval.exact import Ranks, nearest_to
-from onaspr_core.retrieval.references import Reference, references
+from onaspr_core.retrieval.nearest import Neighbour, neighbours
 from onaspr_core.retrieval.resident import Resident, first_pairs
 from onaspr_core.retrieval.table import ROW, CaptionTable, matrix
 from onaspr_core.retrieval.vector_index import PAYS_FROM, vector_index
@@ -38,7 +38,7 @@ def nearest_pairs(
     k: int,
     size: int | None = None,
     advance: Callable[[int], None] = lambda rows: None,
-) -> list[tuple[Reference, ...]]:
+) -> list[tuple[Neighbour, ...]]:
     """Return the k pairs nearest to each query, exactly, in one pass over the table.
 
     Args:
@@ -66,7 +66,7 @@ def nearest_pairs(
     number_of = dict(zip(np.concatenate(row_ids)[numbers].tolist(), numbers.tolist(), strict=True))
     taken = first_pairs(table.take(list(number_of)), k).to_pylist()
     rows = {number_of[row["_rowid"]]: row for row in taken}
-    return [references(hits, rows, k, greatest_rank) for hits in found]
+    return [neighbours(hits, rows, k, greatest_rank) for hits in found]
 
 
 class CaptionSearch:
@@ -97,7 +97,7 @@ class CaptionSearch:
 
     def search(
         self, prompt: str, k: int = 5, size: int | None = None, exact: bool = False
-    ) -> tuple[Reference, ...]:
+    ) -> tuple[Neighbour, ...]:
         """Return the k pairs nearest to a prompt, best first, ties to the smaller rank.
 
         Args:
@@ -117,7 +117,7 @@ class CaptionSearch:
 
     def nearest(
         self, query: Vectors, k: int = 5, size: int | None = None, exact: bool = False
-    ) -> tuple[Reference, ...]:
+    ) -> tuple[Neighbour, ...]:
         """Return what `search` does, for a prompt's embedding: float32 (d,), of length 1."""
         if k < 1:
             raise UserError(f"{k} neighbours were asked for; ask for at least 1")
@@ -143,7 +143,7 @@ class CaptionSearch:
             rows = self._resident.rows(numbers, k)
         else:
             rows = dict(zip(numbers, first_pairs(found.take(pa.array(numbers)), k).to_pylist(), strict=True))
-        return references(best, rows, k, greatest_rank)
+        return neighbours(best, rows, k, greatest_rank)
 
     @cached_property
     def _pair_ranks(self) -> Ranks:
@@ -151,7 +151,7 @@ class CaptionSearch:
 
     def _exact(
         self, query: Vectors, k: int, size: int | None, greatest_rank: int | None
-    ) -> tuple[Reference, ...]:
+    ) -> tuple[Neighbour, ...]:
         if self._resident is None:
             return nearest_pairs(self.table, query[None], k, size)[0]
         ranks, vectors = self._resident.ranks, self._resident.vectors
@@ -159,7 +159,7 @@ class CaptionSearch:
             held = int(np.searchsorted(ranks, greatest_rank, side="right"))
             ranks, vectors = ranks[:held], vectors[:held]
         hits = nearest_to(query, ranks, vectors, k)
-        return references(hits, self._resident.rows([hit.row for hit in hits], k), k, greatest_rank)
+        return neighbours(hits, self._resident.rows([hit.row for hit in hits], k), k, greatest_rank)
 
     async def _candidates(
         self, query: Vectors, count: int, size: int | None, greatest_rank: int | None

@@ -1,6 +1,6 @@
 """Neighbours: for every prompt of an experiment the captioned clips nearest to it (Eq 3 and Eq 6).
 
-One search serves both: the first reference is the neighbour whose noise is taken, the first k are the
+One search serves both: the noise of the first neighbour is taken, and the captions of the first k are the
 references that a rewrite is built on. What does not belong here: how they are found (`lookup`), the
 captions' embeddings (`index`, `versions`), and any use of what was found.
 """
@@ -22,8 +22,8 @@ from onaspr_core.markdown import table
 from onaspr_core.progress import track
 from onaspr_core.prompts import Prompt, load_prompts
 from onaspr_core.retrieval.embedder import TextEmbedder, Vectors, embedder, unusable
-from onaspr_core.retrieval.references import Reference as Reference
-from onaspr_core.retrieval.references import nearest_clips, searched
+from onaspr_core.retrieval.nearest import Neighbour as Neighbour
+from onaspr_core.retrieval.nearest import nearest_clips, searched
 from onaspr_core.retrieval.versions import CaptionState, caption_state
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import PROMPT_EMBEDDING
@@ -63,7 +63,7 @@ def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
     )
     _forget(workspace, experiment, set(keys))
     found = _found(workspace, experiment, keys)
-    similarities = [references[0].similarity for references in found.values()]
+    similarities = [own[0].similarity for own in found.values()]
     pairs = min(experiment.pool_size or state.pairs, state.pairs)
     return replace(
         outcome,
@@ -79,11 +79,11 @@ def find_neighbours(workspace: Workspace, experiment: Experiment) -> Outcome:
     )
 
 
-def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
-    """Return the references of each prompt by prompt id: best first, ties to the smaller rank in the pool.
+def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Neighbour, ...]]:
+    """Return the neighbours of each prompt by prompt id: best first, ties to the smaller rank in the pool.
 
-    There are max(k, 1) of them, fewer only where the whole pool is smaller. Reference 0 is the neighbour.
-    No model is loaded and the caption index is not opened.
+    There are max(k, 1) of them, fewer only where the whole pool is smaller: the captions of the first k are
+    the references of the prompt's rewrite. No model is loaded and the caption index is not opened.
 
     Raises:
         UserError: when neighbours have not been materialized for a prompt's present text, the pool's present
@@ -91,11 +91,11 @@ def neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tup
     """
     used = max(experiment.references.k, 1)
     found = _present(workspace, experiment)
-    return {prompt_id: references[:used] for prompt_id, references in found.items()}
+    return {prompt_id: own[:used] for prompt_id, own in found.items()}
 
 
-def noise_neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
-    """Return by prompt id the references whose clips' noise a prompt borrows, best first.
+def noise_neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Neighbour, ...]]:
+    """Return by prompt id the neighbours whose clips' noise a prompt borrows, best first.
 
     Their clips are distinct, and as many as `inversion.neighbours` says, fewer only where no more were found.
 
@@ -104,10 +104,10 @@ def noise_neighbours_of(workspace: Workspace, experiment: Experiment) -> dict[st
     """
     count = experiment.inversion.neighbours
     found = _present(workspace, experiment)
-    return {prompt_id: nearest_clips(references, count) for prompt_id, references in found.items()}
+    return {prompt_id: nearest_clips(own, count) for prompt_id, own in found.items()}
 
 
-def _present(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
+def _present(workspace: Workspace, experiment: Experiment) -> dict[str, tuple[Neighbour, ...]]:
     """All that was found for the prompts, captions and settings of now."""
     prompts = load_prompts(workspace, experiment)
     state = caption_state(workspace, experiment.pool, embedder(workspace).fingerprint)
@@ -135,7 +135,7 @@ def _search_keys(experiment: Experiment, prompts: Sequence[Prompt], state: Capti
 
 def _found(
     workspace: Workspace, experiment: Experiment, keys: Mapping[str, str]
-) -> dict[str, tuple[Reference, ...]]:
+) -> dict[str, tuple[Neighbour, ...]]:
     """All that the searches with these keys found, by prompt id in the order of `keys`."""
     rows = workspace.catalog.rows(
         "select prompt_id, key, pair_id, clip_key, caption, similarity, rank_in_pool "
@@ -143,10 +143,10 @@ def _found(
         "where experiment = ? order by prompt_id, position",
         [experiment.name],
     )
-    found: dict[str, list[Reference]] = {}
-    for prompt_id, key, *reference in rows or ():
+    found: dict[str, list[Neighbour]] = {}
+    for prompt_id, key, *neighbour in rows or ():
         if keys.get(prompt_id) == key:
-            found.setdefault(prompt_id, []).append(Reference(*reference))
+            found.setdefault(prompt_id, []).append(Neighbour(*neighbour))
     lacking = [prompt_id for prompt_id in keys if prompt_id not in found]
     if lacking:
         raise UserError(
@@ -212,9 +212,9 @@ def _store(
     workspace: Workspace,
     experiment: Experiment,
     searches: Sequence[tuple[str, str]],
-    found: Sequence[Sequence[Reference]],
+    found: Sequence[Sequence[Neighbour]],
 ) -> None:
-    references = [
+    neighbours = [
         {"experiment": experiment.name, "prompt_id": prompt_id, "position": position, **asdict(one)}
         for (prompt_id, _), own in zip(searches, found, strict=True)
         for position, one in enumerate(own)
@@ -224,7 +224,7 @@ def _store(
         connection.execute(_NEIGHBOURS)
         connection.execute(_SEARCHES)
         _delete(connection, experiment, [prompt_id for prompt_id, _ in searches])
-        for name, rows in (("neighbours", references), ("neighbour_searches", finished)):
+        for name, rows in (("neighbours", neighbours), ("neighbour_searches", finished)):
             connection.register("fresh", pa.Table.from_pylist(rows))
             connection.execute(f"insert into {name} by name select * from fresh")
             connection.unregister("fresh")
@@ -256,13 +256,13 @@ def _forget(workspace: Workspace, experiment: Experiment, kept: set[str]) -> Non
             _delete(connection, experiment, gone)
 
 
-def _described(prompt: Prompt, references: Sequence[Reference]) -> str:
+def _described(prompt: Prompt, neighbours: Sequence[Neighbour]) -> str:
     """What a prompt found, as content: similarities to six digits, as they are shown."""
-    listed = [(one.pair_id, one.clip_key, one.caption, f"{one.similarity:.6f}") for one in references]
+    listed = [(one.pair_id, one.clip_key, one.caption, f"{one.similarity:.6f}") for one in neighbours]
     return content_key("references", prompt=prompt.id, text=prompt.text, references=listed)
 
 
-def _listing(prompts: Sequence[Prompt], found: Mapping[str, Sequence[Reference]]) -> str:
+def _listing(prompts: Sequence[Prompt], found: Mapping[str, Sequence[Neighbour]]) -> str:
     best = [(prompt.text, found[prompt.id][0]) for prompt in prompts[:PROMPTS_SHOWN]]
     rows = [(text, one.caption, f"{one.similarity:.3f}") for text, one in best]
     return table(("prompt", "neighbour", "cosine"), rows)

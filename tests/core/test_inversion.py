@@ -15,7 +15,7 @@ from onaspr_core.media.contact_sheet import contact_sheet
 from onaspr_core.pool.manifest import Pair
 from onaspr_core.pool.media import Media
 from onaspr_core.previews import noise_figure
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.sampling import invert_latents, sample_latents
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import INVERTED_LATENT
@@ -37,7 +37,7 @@ def clip_of(name: str) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def pool(monkeypatch: pytest.MonkeyPatch) -> None:
     references = {
-        prompt: (Reference(f"pair-{name}", f"clip-{name}", f"caption {name}", 0.9, 1),)
+        prompt: (Neighbour(f"pair-{name}", f"clip-{name}", f"caption {name}", 0.9, 1),)
         for prompt, name in NEIGHBOURS.items()
     }
     monkeypatch.setattr(inversion, "noise_neighbours_of", lambda workspace, e: references)

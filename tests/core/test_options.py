@@ -15,7 +15,7 @@ from onaspr_core.inversion import clip_items, invert_clips, inverted_latent_key,
 from onaspr_core.parameters import PER_EXPERIMENT, version
 from onaspr_core.prompts import Prompt
 from onaspr_core.retrieval import neighbours
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.retrieval.versions import CaptionState
 from onaspr_core.sampling import invert_latents
 from onaspr_core.settings import Experiment
@@ -58,8 +58,8 @@ def clip_of(key: str) -> np.ndarray:
 def clips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clips for five prompts, and neither of them read from anywhere."""
 
-    found = {f"{i:05}": (Reference(f"pair-{i}", f"clip-{i % 2}", "c", 0.9, 1),) for i in range(1, 6)}
-    found["00001"] = (Reference("pair-1", "clip-1", "c", 0.9, 1),)
+    found = {f"{i:05}": (Neighbour(f"pair-{i}", f"clip-{i % 2}", "c", 0.9, 1),) for i in range(1, 6)}
+    found["00001"] = (Neighbour("pair-1", "clip-1", "c", 0.9, 1),)
     for room in (inversion, generation):
         monkeypatch.setattr(room, "noise_neighbours_of", lambda *_: found)
     monkeypatch.setattr(inversion, "read_clip", lambda _, key: clip_of(key))

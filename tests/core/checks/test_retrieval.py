@@ -60,7 +60,7 @@ def test_every_prompt_has_its_references_and_a_small_pool_is_enough(project: Pro
 def test_a_reference_too_few_is_named(project: Project) -> None:
     execute(project, "delete from neighbours where prompt_id = ? and position > 0", "00001")
     found = every_prompt_has_neighbours(project.open(), project.e)
-    assert found.rows == (("00001", "1 references in place of 2"),)
+    assert found.rows == (("00001", "1 neighbours in place of 2"),)
 
 
 def test_a_neighbour_whose_clip_cannot_be_read_is_named(project: Project) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from onaspr_core import generation
 from onaspr_core.inversion import inverted_latent_key
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import INVERTED_LATENT
@@ -23,7 +23,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> RecordingBackbone:
 def before(tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours, rewrites and inverted noise, as the stages before would have left them."""
     references = {
-        prompt: (Reference(f"pair-{prompt}", f"clip-{prompt}", f"caption of {text}", 0.9, 1),)
+        prompt: (Neighbour(f"pair-{prompt}", f"clip-{prompt}", f"caption of {text}", 0.9, 1),)
         for prompt, text in PROMPTS.items()
     }
     rewrites = {

@@ -10,7 +10,7 @@ from onaspr_core import code_versions, generation
 from onaspr_core.diffusion.noise import blend_noises, mix_noise
 from onaspr_core.generation import generate_videos, video_items
 from onaspr_core.parameters import PER_EXPERIMENT
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.workspace import Workspace
@@ -19,15 +19,15 @@ from tests.core.generation.inputs import PROMPTS, RecordingBackbone, inverted_of
 COSINES = dict(zip(PROMPTS, (0.9, 0.6, 0.5, 0.4, 0.2), strict=True))
 
 
-def reference(prompt: str, similarity: float = 0.9) -> Reference:
-    return Reference(f"pair-{prompt}", f"clip-{prompt}", "caption", similarity, 1)
+def reference(prompt: str, similarity: float = 0.9) -> Neighbour:
+    return Neighbour(f"pair-{prompt}", f"clip-{prompt}", "caption", similarity, 1)
 
 
 @pytest.fixture
-def lent(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Reference, ...]]:
+def lent(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Neighbour, ...]]:
     """Each prompt's neighbours: its own clip and that of the prompt after it."""
     ids = [*PROMPTS, "00001"]
-    found: dict[str, tuple[Reference, ...]] = {
+    found: dict[str, tuple[Neighbour, ...]] = {
         own: (reference(own, COSINES[own]), reference(after, 0.1)) for own, after in pairwise(ids)
     }
     monkeypatch.setattr(generation, "noise_neighbours_of", lambda *_: found)
@@ -60,7 +60,7 @@ def test_the_record_names_all_neighbours_and_their_noises(
 
 
 def test_the_order_of_equal_weights_makes_no_other_video_and_another_clip_does(
-    tiny_workspace: Workspace, experiment: Experiment, lent: dict[str, tuple[Reference, ...]]
+    tiny_workspace: Workspace, experiment: Experiment, lent: dict[str, tuple[Neighbour, ...]]
 ) -> None:
     e = using(experiment, neighbours=2)
     before = keys(tiny_workspace, e, "ona")
@@ -84,7 +84,7 @@ def test_a_single_clip_found_is_the_papers_own_video(
 def test_the_version_of_blending_moves_videos_of_several_noises_and_no_others(
     tiny_workspace: Workspace,
     experiment: Experiment,
-    lent: dict[str, tuple[Reference, ...]],
+    lent: dict[str, tuple[Neighbour, ...]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lent["00005"] = lent["00005"][:1]
@@ -117,7 +117,7 @@ def test_a_noise_that_is_missing_among_several_fails_its_prompt(
 
 
 @pytest.fixture
-def gated(experiment: Experiment, lent: dict[str, tuple[Reference, ...]]) -> Experiment:
+def gated(experiment: Experiment, lent: dict[str, tuple[Neighbour, ...]]) -> Experiment:
     lent.update({own: found[:1] for own, found in lent.items()})
     return using(experiment, similarity_gate=[0.4, 0.6])
 

@@ -11,13 +11,13 @@ from onaspr_core import code_versions, inversion
 from onaspr_core.errors import UserError
 from onaspr_core.inversion import invert_clips, inverted_latent_key
 from onaspr_core.previews import noise_figure, noise_preview
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.settings import Experiment
 from onaspr_core.stored_kinds import INVERTED_LATENT, NOISE_PREVIEW
 from onaspr_core.workspace import Workspace
 
 BORROWED = {
-    f"{i:05}": (Reference(f"pair-{name}", f"clip-{name}", f"caption {name}", 0.9, 1),)
+    f"{i:05}": (Neighbour(f"pair-{name}", f"clip-{name}", f"caption {name}", 0.9, 1),)
     for i, name in enumerate("abc", 1)
 }
 
@@ -73,17 +73,17 @@ def drawn(tiny_workspace: Workspace, experiment: Experiment, monkeypatch: pytest
     "change",
     [
         {},
-        {"00001": Reference("pair-a", "clip-a", "another caption", 0.9, 1)},
-        {"00001": Reference("pair-x", "clip-a", "caption a", 0.9, 1)},
-        {"00001": Reference("pair-a", "clip-d", "caption a", 0.9, 1)},
-        {"00003": Reference("pair-d", "clip-d", "caption d", 0.9, 1)},
+        {"00001": Neighbour("pair-a", "clip-a", "another caption", 0.9, 1)},
+        {"00001": Neighbour("pair-x", "clip-a", "caption a", 0.9, 1)},
+        {"00001": Neighbour("pair-a", "clip-d", "caption a", 0.9, 1)},
+        {"00003": Neighbour("pair-d", "clip-d", "caption d", 0.9, 1)},
     ],
 )
 def test_a_preview_is_drawn_anew_when_what_it_shows_changes(
     tiny_workspace: Workspace,
     experiment: Experiment,
     drawn: list[int],
-    change: dict[str, Reference],
+    change: dict[str, Neighbour],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = {**BORROWED, **{prompt: (one,) for prompt, one in change.items()}}

@@ -14,7 +14,7 @@ from onaspr_core.media.images import encode_png
 from onaspr_core.media.video import Frames, encode_mp4
 from onaspr_core.prompts import Prompt, ingest_prompts, load_prompts
 from onaspr_core.reports import gallery
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.rewriting.stored import Rewrite
 from onaspr_core.settings import Experiment, load_settings
 from onaspr_core.stored_kinds import VIDEO
@@ -166,8 +166,8 @@ def report_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ScoreTable
         return [Made(prompt, key_of(variant, i)) for i, prompt in enumerate(load_prompts(workspace, one))]
 
     references = (
-        Reference("r0", "c" * 40, f"a caption {HOSTILE}", 0.9, 1),
-        Reference("r1", "d" * 40, "other", 0.8, 2),
+        Neighbour("r0", "c" * 40, f"a caption {HOSTILE}", 0.9, 1),
+        Neighbour("r1", "d" * 40, "other", 0.8, 2),
     )
     rewrites = {"p0": rewrite("a bright red ball", None), "p1": rewrite(HOSTILE, "too far from the prompt")}
     monkeypatch.setattr(generation, "video_items", items)

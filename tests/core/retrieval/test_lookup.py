@@ -15,8 +15,8 @@ from onaspr_core.pool.manifest import pool_rank
 from onaspr_core.retrieval import lookup, vector_index
 from onaspr_core.retrieval.embedder import embedder
 from onaspr_core.retrieval.lookup import CaptionSearch, nearest_pairs
+from onaspr_core.retrieval.nearest import Neighbour
 from onaspr_core.retrieval.recall import index_recall
-from onaspr_core.retrieval.references import Reference
 from onaspr_core.retrieval.table import ROW, CaptionTable
 from onaspr_core.retrieval.vector_index import VectorIndex, keep_up
 from onaspr_core.retrieval.versions import CaptionState, store_states
@@ -89,7 +89,7 @@ def by_hand(workspace: Workspace, captions: list[str], prompt: str, k: int, size
     return [str(order[i]) for i in np.argsort(-scores, kind="stable")[:k]]
 
 
-def ids(references: Iterable[Reference]) -> list[str]:
+def ids(references: Iterable[Neighbour]) -> list[str]:
     return [reference.pair_id for reference in references]
 
 
@@ -170,7 +170,7 @@ def test_recall_is_measured_with_as_many_candidates_as_a_user_gets(
 def test_a_reference_says_what_it_is(fill: Fill) -> None:
     (found,) = CaptionSearch(fill(["a dog runs", "a cat sleeps"]), "all").search("a dog runs", k=1)
     assert found.similarity == pytest.approx(1.0)
-    assert found == Reference("0", "clip 0", "a dog runs", found.similarity, pool_rank(0, "0"))
+    assert found == Neighbour("0", "clip 0", "a dog runs", found.similarity, pool_rank(0, "0"))
 
 
 def test_a_search_answers_from_the_state_that_it_was_opened_in(fill: Fill) -> None:

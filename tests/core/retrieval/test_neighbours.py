@@ -8,8 +8,8 @@ from onaspr_core.pool.manifest import listed_pairs, pool_rank
 from onaspr_core.prompts import Prompt
 from onaspr_core.retrieval import neighbours
 from onaspr_core.retrieval.embedder import embedder
-from onaspr_core.retrieval.neighbours import Reference, find_neighbours, neighbours_of, noise_neighbours_of
-from onaspr_core.retrieval.references import nearest_clips, searched
+from onaspr_core.retrieval.nearest import nearest_clips, searched
+from onaspr_core.retrieval.neighbours import Neighbour, find_neighbours, neighbours_of, noise_neighbours_of
 from onaspr_core.retrieval.versions import CaptionState
 from tests.core.retrieval.asking import NEAR, POOL, PROMPTS, Ask, Open, captions_of
 
@@ -87,7 +87,7 @@ def test_noise_is_borrowed_of_distinct_clips_whatever_k_is(open_pools: Open, ask
 
 
 def test_clips_are_counted_once_and_best_first() -> None:
-    found = [Reference(f"p{i}", clip, "c", 1 - i / 10, i) for i, clip in enumerate("aabacb")]
+    found = [Neighbour(f"p{i}", clip, "c", 1 - i / 10, i) for i, clip in enumerate("aabacb")]
     assert [one.pair_id for one in nearest_clips(found, 2)] == ["p0", "p2"]
     assert [one.pair_id for one in nearest_clips(found, 9)] == ["p0", "p2", "p4"]
 

@@ -8,7 +8,7 @@ import pytest
 from onaspr_core.prompts import ingest_prompts
 from onaspr_core.retrieval import embedder as embedder_room
 from onaspr_core.retrieval import neighbours as neighbours_room
-from onaspr_core.retrieval.neighbours import Reference
+from onaspr_core.retrieval.neighbours import Neighbour
 from onaspr_core.settings import Experiment, Settings
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.bench import BagOfWords, Bench
@@ -38,9 +38,9 @@ def open_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         bench = Bench(workspace, captions)
         ingest_prompts(workspace, bench.experiment())
 
-        def neighbours_of(_: Workspace, experiment: Experiment) -> dict[str, tuple[Reference, ...]]:
+        def neighbours_of(_: Workspace, experiment: Experiment) -> dict[str, tuple[Neighbour, ...]]:
             return {
-                id_: tuple(Reference(text, text, text, 0.9, rank) for rank, text in enumerate(texts))
+                id_: tuple(Neighbour(text, text, text, 0.9, rank) for rank, text in enumerate(texts))
                 for id_, texts in bench.captions.items()
             }
 

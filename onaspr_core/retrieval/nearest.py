@@ -1,4 +1,4 @@
-"""References: the captioned clips that a prompt retrieved, as both ONA and SPR use them.
+"""A neighbour: a captioned clip that a prompt retrieved, as both ONA and SPR use it.
 
 What does not belong here: how the captions nearest to a prompt are found (`search`, `exact`, `lookup`).
 """
@@ -17,7 +17,7 @@ CAPTIONS_PER_CLIP = 5
 
 
 @dataclass(frozen=True)
-class Reference:
+class Neighbour:
     """A captioned clip that a prompt retrieved; `similarity` is the cosine of the two texts' embeddings.
 
     `rank_in_pool` is the pair's seeded hash rank, the order that ties are broken by.
@@ -41,17 +41,17 @@ def searched(e: Experiment, *, for_noise: bool = True) -> int:
     return max(e.references.k, LEAST_SEARCHED, CAPTIONS_PER_CLIP * several)
 
 
-def nearest_clips(found: Sequence[Reference], count: int) -> tuple[Reference, ...]:
-    """Return the nearest reference of each of the `count` nearest distinct clips; fewer where found are."""
-    first: dict[str, Reference] = {}
+def nearest_clips(found: Sequence[Neighbour], count: int) -> tuple[Neighbour, ...]:
+    """Return the nearest neighbour of each of the `count` nearest distinct clips; fewer where found are."""
+    first: dict[str, Neighbour] = {}
     for one in found:
         first.setdefault(one.clip_key, one)
     return tuple(first.values())[:count]
 
 
-def references(
+def neighbours(
     hits: Iterable[Hit], rows: Mapping[int, Mapping[str, Any]], k: int, greatest_rank: int | None = None
-) -> tuple[Reference, ...]:
+) -> tuple[Neighbour, ...]:
     """Return the k nearest pairs: those of the captions found, best first, ties to the smaller rank.
 
     Args:
@@ -61,7 +61,7 @@ def references(
         greatest_rank: Leaves out pairs of greater rank.
     """
     found = [
-        Reference(pair["id"], pair["clip"], row["caption"], hit.similarity, pair["rank"])
+        Neighbour(pair["id"], pair["clip"], row["caption"], hit.similarity, pair["rank"])
         for hit in hits
         for row in (rows[hit.row],)
         for pair in row["pairs"][:k]
