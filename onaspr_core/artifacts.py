@@ -87,6 +87,11 @@ class ArtifactStore:
         self.damaged: set[tuple[str, str]] = set()
         self.repaired = 0
 
+    @property
+    def place(self) -> str:
+        """Where it lies: a path or URL."""
+        return self._folder.place
+
     def has(self, kind: str, key: str) -> bool:
         """Say whether an item exists."""
         return self.is_known(kind, key) and not self._folder.has(_mark_name(kind, key))

@@ -1,4 +1,4 @@
-"""Progress of long steps, as log lines.
+"""Progress of long work, as log lines.
 
 Lines go through the logger `onaspr`, so a terminal, a test and Dagster's event log all see the same text.
 """
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @contextmanager
 def track(label: str, total: int, before: int = 0) -> Iterator[Callable[[int], None]]:
-    """Yield `advance(n)`, which logs how far the step is at most every five seconds, and at its end.
+    """Yield `advance(n)`, which logs how far the work is at most every five seconds, and at its end.
 
     Args:
         label: What is being done, such as "inverted latents".

@@ -71,6 +71,6 @@ def run_stage(workspace: Workspace, stage: Callable[[Workspace], Outcome]) -> Ou
                 )
         logger.warning("found %d damaged items; looking again", len(fresh))
     raise UserError(
-        f"the store of {workspace.settings.base} has damage in many places; see it whole with "
+        f"the store {store.place} has damage in many places; see it whole with "
         "`python -m onaspr_core.artifacts verify`, which with --remove sets all of it aside"
     )

@@ -7,7 +7,7 @@ from onaspr_core.workspace import Workspace
 
 
 def troubles(
-    workspace: Workspace, kind: str, items: Sequence[tuple[str, str]], stage: str
+    workspace: Workspace, kind: str, items: Sequence[tuple[str, str]], asset: str
 ) -> list[tuple[str, str]]:
     """Return name and trouble of the items that are missing, damaged or not finite.
 
@@ -15,12 +15,12 @@ def troubles(
         workspace: Where they are stored.
         kind: What they are in the store.
         items: Name for people and content key of each.
-        stage: The asset that makes them.
+        asset: The one that makes them.
     """
     present = workspace.store.existing(kind, [key for _, key in items])
     found = []
     for name, key in items:
-        trouble = f"not there; {stage} says under `failures` why"
+        trouble = f"not there; {asset} says under `failures` why"
         if key in present:
             trouble = _trouble(workspace, kind, key)
         if trouble:
