@@ -11,7 +11,10 @@ from PIL import Image
 
 from onaspr_core.evaluation import extractors
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
-from onaspr_core.evaluation.scores import score_experiment, scores_of
+from onaspr_core.evaluation.extractors import FeatureSet
+from onaspr_core.evaluation.features import FeatureSets
+from onaspr_core.evaluation.score_table import Score
+from onaspr_core.evaluation.scores import Made, score_experiment, scores_of
 from onaspr_core.generation import generate_videos, read_video, video_items
 from onaspr_core.inversion import clip_items, invert_clips
 from onaspr_core.paths import file_sha256
@@ -24,6 +27,9 @@ from onaspr_core.retrieval.neighbours import find_neighbours, neighbours_of
 from onaspr_core.rewriting.stage import rewrite_prompts
 from onaspr_core.settings import load_settings
 from onaspr_core.stored_kinds import INVERTED_LATENT, VIDEO
+from onaspr_core.studies.comparable import CLIP, reasons_against
+from onaspr_core.studies.paper import paper_numbers
+from onaspr_core.studies.plans import Row
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.core.rewriting.endpoint import KEY, FakeEndpoint, Reply
@@ -69,11 +75,10 @@ def write_files(root: Path) -> Path:
     for image in listed["images"]:
         picture(root / f"data/coco/val2014/{image['file_name']}")
     write_json(root / "data/coco/annotations/captions_val2014.json", listed)
-    judges = save_tiny_judges(root / "judges")
+    save_tiny_judges(root / "judges")
     networks = root / "data/networks"
     networks.mkdir()
     save_script(TinyInception(), networks / "inception-2015-12-05.pt")
-    (judges / "image-text").rename(networks / "clip-vit-base-patch32")
     settings = root / "examples/table-3/settings.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text(cut_to_size(EXAMPLE.read_text(), root))
@@ -84,6 +89,7 @@ def cut_to_size(text: str, root: Path) -> str:
     models = {
         "stable-diffusion-v1-5/stable-diffusion-v1-5": save_tiny_stable_diffusion(root / "sd"),
         "stabilityai/stable-diffusion-xl-base-1.0": save_tiny_sdxl(root / "sdxl"),
+        CLIP: root / "judges/image-text",
     }
     for name, folder in models.items():
         assert name in text
@@ -94,7 +100,6 @@ def cut_to_size(text: str, root: Path) -> str:
         (r"steps = 50", "steps = 4"),
         (r'^dtype = "float16"', 'device = "cpu"'),
         (r"^benchmark = {", "inception_splits = 1\nbootstrap_samples = 20\nbenchmark = { size = 3,"),
-        (r"^eta = 0.05", 'eta = 0.05\nrewriter = { model = "some-model" }'),
     ):
         text, count = re.subn(pattern, value, text, flags=re.MULTILINE)
         assert count, pattern
@@ -163,3 +168,29 @@ def test_the_pool_is_flickrs_test_split_with_each_image_inverted_once(workspace:
     keys = {item.key for item in clip_items(workspace, e)}
     assert len(keys) == 3 and keys == workspace.store.existing(INVERTED_LATENT, sorted(keys))
     assert {workspace.store.record(INVERTED_LATENT, key)["shape"][1] for key in keys} == {1}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", ["sd-1.5", "sdxl"])
+def test_scores_of_the_example_as_it_stands_compare_with_the_papers(
+    workspace: Workspace, name: str, variant: str
+) -> None:
+    file = workspace.settings.base / "as_it_stands.toml"
+    file.write_text(EXAMPLE.read_text())
+    settings = load_settings(file)
+    e = settings.experiment(name)
+    sha = next(one for one, known in extractors.PUBLISHED.items() if known == extractors.INCEPTION)
+    inception = extractors.FeatureSet(
+        "image classifier", extractors.INCEPTION, "paper", file, "f", sha256=sha
+    )
+    image_text = extractors.FeatureSet("image-text model", "CLIPModel", "paper", file, "f")
+    row = f"{settings.backbones[e.backbone].family}/{variant}"
+    for metric, number in paper_numbers("table_3")[row].items():
+        score = Score(
+            *(variant, metric, 1.0, None, 5000, 0 if metric == "clipsim" else 5000, 0, 5000, 5000, None),
+            *("paper", "paper", "f", None, None, None, None, 0, "", "key"),
+        )
+        sets = FeatureSets(inception, image_text, None, None)
+        assert (
+            reasons_against("table_3", settings, sets, Row("x", row, Made(e, variant)), score, number) == ()
+        )

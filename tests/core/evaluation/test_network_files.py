@@ -12,6 +12,7 @@ from onaspr_core.errors import UserError
 from onaspr_core.evaluation.extractors import I3D, INCEPTION, PUBLISHED, describe
 from onaspr_core.evaluation.settings import FeatureSettings, NetworkSettings
 from onaspr_core.paths import file_sha256
+from onaspr_core.studies.comparable import CLIP
 from tests.loopback import COMMIT, Answer, Hub, serving
 from tests.processes import run_with_hub
 from tests.tiny_networks import TinyI3D, save_script
@@ -103,3 +104,4 @@ def test_the_networks_that_the_docs_name_are_settings_and_pin_the_published_file
     features = FeatureSettings.model_validate(named).model_dump()
     pins = [features[key]["sha256"] for key in ("image_classifier", "video_classifier")]
     assert [PUBLISHED[one] for one in pins] == [INCEPTION, I3D]
+    assert features["image_text"]["path"] == CLIP
