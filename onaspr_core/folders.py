@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 _REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; create it, or correct `store.root` in the settings",
+    "NoSuchBucket": "there is no such bucket; create it, or correct `store.root` or the pool's `path`",
     "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|InvalidClientTokenId": (
         "the keys are not accepted; set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there is one, "
         "AWS_SESSION_TOKEN to those that are valid now"
