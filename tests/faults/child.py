@@ -22,7 +22,6 @@ from onaspr_core.errors import PlainError
 from onaspr_core.evaluation.benchmarks import ingest_benchmark
 from onaspr_core.evaluation.features import reference_features
 from onaspr_core.evaluation.scores import score_experiment
-from onaspr_core.generation import KIND as VIDEO
 from onaspr_core.generation import generate_videos
 from onaspr_core.inversion import invert_clips
 from onaspr_core.pool import clips
@@ -35,6 +34,7 @@ from onaspr_core.reports.gallery import write_gallery
 from onaspr_core.retrieval.neighbours import find_neighbours
 from onaspr_core.rewriting.stage import rewrite_prompts
 from onaspr_core.settings import Experiment, load_settings
+from onaspr_core.stored_kinds import VIDEO
 from onaspr_core.variants import VARIANTS
 from onaspr_core.workspace import Workspace
 from tests.small_project import models_stood_in_for
