@@ -38,9 +38,13 @@ evaluation.features = { label = "x", image_classifier = "a", image_text = "b", v
 """
 
 
+OF_WHOLE_PROCESSES = ("test_served.py", "test_killed_command.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: the tests of whole processes, which lie beside this file."""
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    """Begin with what takes longest: the tests of whole processes, those beside this file and two more."""
+    root = Path(__file__).parent
+    items.sort(key=lambda item: item.path.parent != root and item.path.name not in OF_WHOLE_PROCESSES)
 
 
 def pytest_sessionstart() -> None:

@@ -10,7 +10,10 @@ from typing import Any
 
 from onaspr_core.addresses import PRIVATE_NETWORKS
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+def environment_now() -> dict[str, str]:
+    """Return the variables of this process as they are now, and the way to this project."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -18,7 +21,7 @@ def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=environment_now(),
         capture_output=True,
         text=True,
         check=False,
@@ -37,7 +40,7 @@ def run_with_hub(code: str, endpoint: str, home: Path, lines: Iterable[str]) -> 
     finished = subprocess.run(
         [sys.executable, "-c", code],
         input="\n".join(lines),
-        env={**ENVIRONMENT, **hub},
+        env={**environment_now(), **hub},
         check=True,
         stdout=subprocess.PIPE,
         text=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from onaspr_core.miniature.world import render_world
-from tests.processes import ENVIRONMENT
+from tests.processes import environment_now
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = "package:onaspr_core/miniature/weights"
@@ -74,7 +74,7 @@ class Project:
         """What the Makefile exports, with this project's home and settings, and the way to these tests."""
         exported = re.findall(r"^export (\w+) := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return {
-            **ENVIRONMENT,
+            **environment_now(),
             **dict(exported),
             "DAGSTER_HOME": str(self.home),
             "ONASPR_SETTINGS": str(self.settings),

@@ -16,7 +16,7 @@ from dagster._daemon.monitoring import run_monitoring
 from onaspr_assets import runs
 from onaspr_assets.resources import WorkspaceResource
 from onaspr_assets.runs import end_dead_runs
-from tests.processes import ENVIRONMENT
+from tests.processes import environment_now
 
 HOLDS_THE_POOL = """
 import time
@@ -46,7 +46,7 @@ def instance(tmp_path: Path) -> dg.DagsterInstance:
 def start(home: Path, script: str = HOLDS_THE_POOL) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", script.format(home=str(home))],
-        env=ENVIRONMENT,
+        env=environment_now(),
         stdout=subprocess.PIPE,
         text=True,
     )

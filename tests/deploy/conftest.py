@@ -16,7 +16,7 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from tests.deploy.layouts import COMMANDS, DEPLOY, read
 from tests.loopback import free_port
-from tests.processes import ENVIRONMENT
+from tests.processes import environment_now
 from tests.project import ROOT
 
 
@@ -81,7 +81,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path, settings_file: Path) 
     words = COMMANDS[f"{request.param} code"]
     port = str(free_port())
     given = {"0.0.0.0": "127.0.0.1", "4000": port, "kuberay.py": str(DEPLOY / "kuberay.py")}
-    environment = {**ENVIRONMENT, "ONASPR_SETTINGS": str(settings_file), "ONASPR_IMAGE": "onaspr:0.1.0"}
+    environment = {**environment_now(), "ONASPR_SETTINGS": str(settings_file), "ONASPR_IMAGE": "onaspr:0.1.0"}
     process = subprocess.Popen(
         [sys.executable, "-m", *(given.get(word, word) for word in words)], cwd=ROOT, env=environment
     )

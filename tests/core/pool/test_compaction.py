@@ -17,7 +17,7 @@ from onaspr_core.pool.compaction import compact
 from onaspr_core.pool.shards import Clip, list_shards, write_shard
 from onaspr_core.workspace import Workspace
 from tests.core.media.odd_files import texture
-from tests.processes import ENVIRONMENT
+from tests.processes import environment_now
 
 KILLED = """
 import os, signal, sys
@@ -140,7 +140,7 @@ def test_a_run_killed_at_any_step_loses_no_clip_and_the_next_one_ends_what_it_be
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     wanted = [key for key in ALL if key != "f1"]
-    ended = subprocess.run([sys.executable, script, step, tmp_path, when, *wanted], env=ENVIRONMENT)
+    ended = subprocess.run([sys.executable, script, step, tmp_path, when, *wanted], env=environment_now())
     assert ended.returncode == -signal.SIGKILL
     states = clip_states(small)
     assert {states[key].status for key in wanted} == {"ready"}

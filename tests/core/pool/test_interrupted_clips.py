@@ -13,7 +13,7 @@ import pytest
 from onaspr_core.pool.clips import make_clips, read_clip
 from onaspr_core.pool.manifest import build_manifest, listed_pairs
 from onaspr_core.workspace import Workspace
-from tests.processes import ENVIRONMENT
+from tests.processes import environment_now
 
 Write = Callable[..., Path]
 Open = Callable[..., Workspace]
@@ -57,7 +57,7 @@ def test_a_run_killed_at_any_moment_keeps_its_finished_shards_and_uses_no_half_w
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED_RUN)
     with subprocess.Popen(
-        [sys.executable, script, tmp_path], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        [sys.executable, script, tmp_path], stdout=subprocess.PIPE, text=True, env=environment_now()
     ) as run:
         assert run.stdout is not None
         workers = [int(pid) for pid in run.stdout.readline().split()]
